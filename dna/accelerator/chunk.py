@@ -1,0 +1,137 @@
+"""A chunk's parameters: one engine of the accelerator, and the memory it is modelled with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from dna.accelerator.isa import WORD_BYTES
+from dna.errors import UserError
+
+POST_LANES = (2, 4, 8, 16)
+INPUT_CHANNELS = (1, 2, 4, 8, 16)
+MAX_OUTPUT_CHANNELS = 128
+MAX_LANES = 128
+MAX_BUFFER_WORDS = 8192
+"""Buffer addresses have 14 bits."""
+PAGE_INSTRUCTIONS = 64
+"""Instructions in one of the two pages of the program memory."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One engine: MAC array `oc x ic x px`, post lanes, buffers and DMA ports.
+
+    Legal ranges: `oc` 2, 4, 8, 16 or a multiple of 16 up to 128; `ic` 1, 2, 4, 8 or 16; `oc * ic` a multiple
+    of 16; `px` 1 to 128; `post_lanes` 2, 4, 8 or 16, dividing `oc`. Buffers are split in two by the compiler where it
+    double-buffers; depths are in words of that buffer.
+    """
+
+    oc: int = 16
+    """Output channels computed at once."""
+    ic: int = 4
+    """Input channels reduced at once."""
+    px: int = 4
+    """Pixel lanes."""
+    post_lanes: int = 4
+    """Output bytes requantised per cycle."""
+    input_words: int = 512
+    """Depth of each lane's input buffer, in words of 16 bytes."""
+    weight_words: int = 512
+    """Depth of the weight buffer, in words of oc * ic bytes."""
+    param_words: int = 256
+    """Depth of the parameter buffer, in words of post_lanes channels of 8 bytes."""
+    output_words: int = 512
+    """Depth of the output buffer, in words of 16 bytes; the residual buffer, if any, is as deep."""
+    residual: bool = True
+    """Whether there is a residual buffer and the second multiplier in the post lanes."""
+    ports: int = 2
+    """AXI4 masters: 1, everything on it; 2, weights, parameters and program have the second one."""
+    port_bytes: int = 16
+    """Width of the AXI4 masters: 8 or 16 bytes."""
+    burst_beats: int = 16
+    """Longest burst, in beats of port_bytes: 2 to 256 (a power of two), at most 4 KB."""
+    outstanding: int = 8
+    """Bursts in flight per port and direction: 1 to 32."""
+
+    def __post_init__(self) -> None:
+        def require(name: str, ok: bool, rule: str) -> None:
+            if not ok:
+                raise UserError(f"chunk: {name} is {getattr(self, name)}; it must be {rule}")
+
+        for field in fields(self):
+            kind = bool if field.name == "residual" else int
+            require(field.name, type(getattr(self, field.name)) is kind, "true or false" if kind is bool else "an integer")
+        require(
+            "oc",
+            self.oc in (2, 4, 8, 16) or (self.oc % 16 == 0 and 16 <= self.oc <= MAX_OUTPUT_CHANNELS),
+            f"2, 4, 8, 16 or a multiple of 16 up to {MAX_OUTPUT_CHANNELS}",
+        )
+        require("ic", self.ic in INPUT_CHANNELS, "1, 2, 4, 8 or 16")
+        require("oc", self.oc * self.ic % WORD_BYTES == 0, f"such that oc * ic is a multiple of 16 (ic is {self.ic})")
+        require("px", 1 <= self.px <= MAX_LANES, f"1 to {MAX_LANES}")
+        require(
+            "post_lanes",
+            self.post_lanes in POST_LANES and self.oc % self.post_lanes == 0,
+            f"2, 4, 8 or 16 and divide oc, which is {self.oc}",
+        )
+        for name in ("input_words", "weight_words", "param_words", "output_words"):
+            require(name, 16 <= getattr(self, name) <= MAX_BUFFER_WORDS, f"16 to {MAX_BUFFER_WORDS}")
+        require("ports", self.ports in (1, 2), "1 or 2")
+        require("port_bytes", self.port_bytes in (8, 16), "8 or 16")
+        require(
+            "burst_beats",
+            self.burst_beats in (2, 4, 8, 16, 32, 64, 128, 256) and self.burst_beats * self.port_bytes <= 4096,
+            "a power of two from 2 to 256, at most 4096 bytes in all",
+        )
+        require("outstanding", 1 <= self.outstanding <= 32, "1 to 32")
+
+    @property
+    def multipliers(self) -> int:
+        return self.oc * self.ic * self.px
+
+    @property
+    def channel_group(self) -> int:
+        """Channels handled at once where channels do not mix (depthwise, pooling)."""
+        return min(self.oc, WORD_BYTES)
+
+    @property
+    def weight_word_bytes(self) -> int:
+        return self.oc * self.ic
+
+    @property
+    def weight_port(self) -> int:
+        """Port that weights, parameters and program come through."""
+        return self.ports - 1
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """Chunks and the clock that is assumed until a timing run says otherwise."""
+
+    chunks: tuple[Chunk, ...] = (Chunk(),)
+    address_bits: int = 32
+
+    def __post_init__(self) -> None:
+        if len(self.chunks) != 1:
+            raise UserError(f"accelerator: {len(self.chunks)} chunks given; one chunk can be rendered at present")
+        if not 32 <= self.address_bits <= 64:
+            raise UserError(f"accelerator: address_bits is {self.address_bits}; it must be 32 to 64")
+
+
+@dataclass(frozen=True)
+class Memory:
+    """The memory behind each port: a serial server, reads and writes independent of each other.
+
+    `read_latency`: cycles from the address handshake to the first beat on the bus. `beat_interval`: cycles from
+    beat to beat (1: the port's full width each cycle). `write_latency`: cycles from the last data beat to
+    the response.
+    """
+
+    read_latency: int = 64
+    beat_interval: int = 1
+    write_latency: int = 16
+
+    def __post_init__(self) -> None:
+        for name, low in (("read_latency", 1), ("beat_interval", 1), ("write_latency", 1)):
+            if not low <= getattr(self, name) <= 4096:
+                raise UserError(f"memory: {name} is {getattr(self, name)}; it must be {low} to 4096")

@@ -1,0 +1,73 @@
+"""The Program: a compiled Design, ready to be executed, simulated or priced."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dna.accelerator.chunk import Chunk
+from dna.accelerator.isa import FIELDS, INSTRUCTION_BYTES, OPCODES, offsets
+from dna.network.network import Network
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One 256-bit instruction; absent fields are 0."""
+
+    op: str
+    values: Mapping[str, int] = field(default_factory=dict)
+    layer: int = -1
+    """Index of the layer it belongs to, -1 for program loads and END. Not encoded."""
+
+    def __getitem__(self, name: str) -> int:
+        return self.values.get(name, 0)
+
+    def encode(self) -> bytes:
+        """The instruction's 32 bytes, least significant first; ValueError if a value exceeds its field."""
+        word = OPCODES[self.op]
+        position = offsets(self.op)
+        for entry in FIELDS[self.op][1:]:
+            value = self[entry.name]
+            low = -(1 << (entry.bits - 1)) if entry.signed else 0
+            high = (1 << (entry.bits - int(entry.signed))) - 1
+            if not low <= value <= high:
+                raise ValueError(f"{self.op}.{entry.name} is {value}; it must be {low} to {high}")
+            word |= (value & ((1 << entry.bits) - 1)) << position[entry.name]
+        return word.to_bytes(INSTRUCTION_BYTES, "little")
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """Where a tensor lives: region name and first word, layout [height][groups][width][16]."""
+
+    name: str
+    region: str
+    address: int
+    height: int
+    width: int
+    channels: int
+    signed: bool
+
+    @property
+    def groups(self) -> int:
+        return -(-self.channels // 16)
+
+    @property
+    def words(self) -> int:
+        return self.height * self.groups * self.width
+
+
+@dataclass(frozen=True)
+class Program:
+    """Instructions in their total order, and the memory image they run on."""
+
+    network: Network
+    chunk: Chunk
+    instructions: tuple[Instruction, ...]
+    """Whole pages: page loads and the END padding included."""
+    image: bytes
+    """Region PROGRAM: the encoded instructions at word 0, then weights and parameters."""
+    tensors: Mapping[str, Tensor]
+    """By name, ``input`` included."""
+    region_words: Mapping[str, int]
+    """Size of each region in words."""
