@@ -37,7 +37,7 @@ _DMA = (
     Field("stride_inner", 24, "words from run to run"),
     Field("n_outer", 12, "repetitions of the inner loop"),
     Field("stride_outer", 24, "words from repetition to repetition"),
-    Field("base", 14, "first address in the buffer that is filled or drained"),
+    Field("base", 14, "first address in the buffer; INPUT: address of the first word for lane (0, 0), modulo 2^14"),
 )
 
 FIELDS: dict[str, tuple[Field, ...]] = {
@@ -79,6 +79,8 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("window_w", 10, "input columns of one lane"),
         Field("step_y", 10, "input rows from lane to lane: lane_rows * stride_h"),
         Field("step_x", 10, "input columns from lane to lane"),
+        Field("row_pitch", 14, "lane words from window row to window row: channel groups of a (full) slice * window_w"),
+        Field("lane_row_pitch", 14, "lane words from lane row to lane row, modulo 2^14: step_y * row_pitch"),
         Field("slices", 8, "post cycles per lane and group of output channels"),
         Field("lo", 9, "lower clip bound", signed=True),
         Field("hi", 9, "upper clip bound", signed=True),
@@ -94,7 +96,6 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("out_base", 14, "first address in the output and residual buffers"),
         Field("steps", 12, "ic-wide steps over the channels per kernel position; CHANNEL and MAX: 1"),
         Field("groups", 10, "groups of output channels"),
-        Field("row_pitch", 14, "lane words from window row to window row: channel groups * window_w"),
         Field("row_lo", 10, "first tile row inside the image"),
         Field("row_hi", 10, "first tile row below the image"),
         Field("col_lo", 10, "first tile column inside the image"),
