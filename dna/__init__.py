@@ -1,0 +1,3 @@
+"""DNA: co-searches a network and its accelerator, and writes the accelerator out as verified hardware."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,92 @@
+"""Boards: what a target offers. One small YAML file each, every number with its source beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from dna.accelerator.chunk import Memory
+from dna.errors import UserError
+from dna.paths import boards
+from dna.record import from_plain, read_yaml
+
+
+@dataclass(frozen=True)
+class Board:
+    """A target: its part, what the part holds, and the memory ports an accelerator can use."""
+
+    name: str
+    """The file's name without `.yaml`."""
+    title: str
+    part: str
+    """The vendor tool's part number."""
+    dsp: int
+    bram36: int
+    """Block RAMs of 36 Kb."""
+    uram: int
+    """UltraRAMs of 288 Kb."""
+    lut: int
+    ff: int
+    clock_mhz: float
+    """Assumed until a timing run for the board says otherwise."""
+    ports: int
+    """AXI4 slave ports to DRAM that an accelerator can use."""
+    port_bits: int
+    """Width of each port: 64 or 128."""
+    address_bits: int
+    memory: Memory = Memory()
+    """Assumed behaviour of the memory behind each port, in accelerator cycles."""
+
+    def __post_init__(self) -> None:
+        def require(name: str, ok: bool, rule: str) -> None:
+            if not ok:
+                raise UserError(f"{name} is {getattr(self, name)}; it must be {rule}")
+
+        for name, low, high in (
+            ("dsp", 1, 100_000),
+            ("bram36", 1, 100_000),
+            ("uram", 0, 100_000),
+            ("lut", 1, 100_000_000),
+            ("ff", 1, 100_000_000),
+            ("clock_mhz", 1, 2000),
+            ("ports", 1, 16),
+            ("address_bits", 32, 64),
+        ):
+            require(name, low <= getattr(self, name) <= high, f"{low} to {high}")
+        require("port_bits", self.port_bits in (64, 128), "64 or 128")
+        for name in ("name", "title", "part"):
+            require(name, bool(getattr(self, name).strip()), "not empty")
+
+    @property
+    def port_bytes(self) -> int:
+        return self.port_bits // 8
+
+    @property
+    def cycles_per_second(self) -> float:
+        return self.clock_mhz * 1e6
+
+
+def board_names() -> list[str]:
+    """Names of the boards that come with DNA, sorted."""
+    return sorted(path.stem for path in boards().glob("*.yaml"))
+
+
+def load_board(name: str | Path) -> Board:
+    """The board of that name, or of that file if `name` is a path to a YAML file.
+
+    UserError if there is none, or names the file and the key that is wrong.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        if str(name) not in board_names():
+            known = ", ".join(board_names())
+            raise UserError(f"unknown board '{name}'; known: {known}; a path to a .yaml file is taken as well")
+        path = boards() / f"{name}.yaml"
+    content = read_yaml(path)
+    if isinstance(content, Mapping) and "name" not in content:
+        content = {"name": path.stem, **content}
+    try:
+        return from_plain(Board, content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
