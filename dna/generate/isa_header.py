@@ -32,7 +32,7 @@ def field_range(opcode: str, name: str) -> tuple[int, int]:
 
 
 def render_header() -> str:
-    """Text of `isa.vh`: `` `DNA_<OPCODE>_<FIELD>`` is a field's ``msb:lsb``, to be used as ``job[`DNA_LOAD_REGION]``."""
+    """Text of `isa.vh`: macro DNA_<OPCODE>_<FIELD> is a field's msb:lsb, used as ``job[`DNA_LOAD_REGION]``."""
     lines = [
         "// Instruction set, generated from dna/accelerator/isa.py: do not edit.",
         "// DNA_<OPCODE>_<FIELD> is a range: job[`DNA_LOAD_REGION].",
@@ -58,6 +58,7 @@ def render_header() -> str:
         for field in fields:
             high, low = field_range(opcode, field.name)
             lines.append(_define(f"DNA_{opcode}_{field.name.upper()}", f"{high}:{low}", field.meaning))
+        lines.append(_define(f"DNA_{opcode}_BITS", str(high + 1), "bits in use"))
     return "\n".join([*lines, "", "`endif", ""])
 
 
@@ -74,7 +75,9 @@ def render_table() -> str:
     constants = (
         ("opcodes", isa.OPCODES), ("`dest`", isa.DESTINATIONS), ("`region`", isa.REGIONS), ("`mode`", isa.MODES),
     )  # fmt: skip
-    lines = [f"- {title}: " + ", ".join(f"{name} {value}" for name, value in values.items()) for title, values in constants]
+    lines = []
+    for title, values in constants:
+        lines.append(f"- {title}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
     return "\n\n".join(["\n".join(lines), *parts])
 
 
