@@ -1,0 +1,5 @@
+"""`python -m dna` is the `dna` command."""
+
+from dna.cli import run
+
+run()

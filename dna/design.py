@@ -1,0 +1,114 @@
+"""The Design: everything that was chosen, and what was measured on the way. A folder of two files.
+
+design.yaml    network, accelerator, mapping, board, metrics: for people as much as for programs
+weights.npz    the integers of every layer
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping as TableOf
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from dna.accelerator.board import Board
+from dna.accelerator.chunk import Accelerator
+from dna.accelerator.mapping import Mapping
+from dna.errors import UserError
+from dna.network.files import load_weights, network_from_dict, network_to_dict, save_weights
+from dna.network.network import Network, Weights
+from dna.record import from_plain, read_yaml, to_plain
+from dna.runs import write_atomically
+
+FORMAT = 1
+"""Raised when a change would make an older file mean something else."""
+KEYS = ("format", "network", "accelerator", "mapping", "board", "metrics")
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """A network with its weights, the accelerator that runs it, and how, on a board."""
+
+    network: Network
+    weights: Weights
+    accelerator: Accelerator
+    mapping: Mapping
+    board: Board
+    metrics: TableOf[str, Any] = field(default_factory=dict)
+    """Plain values: what the search and the training measured."""
+
+    def __post_init__(self) -> None:
+        given, needed = len(self.mapping.layers), len(self.network.layers)
+        if given != needed:
+            raise UserError(f"mapping.layers: {given} entries for {needed} layers of network '{self.network.name}'")
+        for layer in self.network.layers:
+            if layer.name not in self.weights:
+                raise UserError(f"weights: layer '{layer.name}' has none")
+        for index, chunk in enumerate(self.accelerator.chunks):
+            if chunk.port_bytes > self.board.port_bytes:
+                raise UserError(
+                    f"accelerator.chunks[{index}].port_bytes is {chunk.port_bytes};"
+                    f" the ports of board '{self.board.name}' have {self.board.port_bytes}"
+                )
+            if chunk.ports > self.board.ports:
+                raise UserError(
+                    f"accelerator.chunks[{index}].ports is {chunk.ports};"
+                    f" board '{self.board.name}' has {self.board.ports}"
+                )
+
+    def save(self, folder: Path) -> None:
+        """Writes the folder's two files; design.yaml comes last, so a folder that has it is complete."""
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = folder / ".weights.npz"
+        save_weights(temporary, self.weights)
+        temporary.replace(folder / "weights.npz")
+        content = {
+            "format": FORMAT,
+            "network": network_to_dict(self.network),
+            "accelerator": to_plain(self.accelerator),
+            "mapping": to_plain(self.mapping),
+            "board": to_plain(self.board),
+            "metrics": to_plain(self.metrics),
+        }
+        write_atomically(
+            folder / "design.yaml", yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
+        )
+
+    @classmethod
+    def load(cls, folder: Path) -> Design:
+        """The Design in `folder`. UserError names the file and the key that is wrong or missing."""
+        path = folder / "design.yaml"
+        if not path.is_file():
+            raise UserError(f"{folder} holds no design: {path.name} is missing")
+        content = read_yaml(path)
+        try:
+            parts = _parts(content)
+            weights = load_weights(folder / "weights.npz", parts["network"])
+            return cls(weights=weights, **parts)
+        except UserError as error:
+            message = str(error)
+            raise UserError(message if message.startswith(str(folder)) else f"{path}: {message}") from None
+
+
+def _parts(content: Any) -> dict[str, Any]:
+    if not isinstance(content, TableOf):
+        raise UserError("a table of keys is expected")
+    for key in content:
+        if key not in KEYS:
+            raise UserError(f"unknown key '{key}'; known: {', '.join(KEYS)}")
+    for key in KEYS:
+        if key not in content:
+            raise UserError(f"key '{key}' is missing")
+    if content["format"] != FORMAT:
+        raise UserError(f"format is {content['format']}; this version of dna reads {FORMAT}")
+    if not isinstance(content["metrics"], TableOf):
+        raise UserError("metrics: a table of keys is expected")
+    return {
+        "network": network_from_dict(content["network"]),
+        "accelerator": from_plain(Accelerator, content["accelerator"], "accelerator"),
+        "mapping": from_plain(Mapping, content["mapping"], "mapping"),
+        "board": from_plain(Board, content["board"], "board"),
+        "metrics": dict(content["metrics"]),
+    }
