@@ -17,7 +17,7 @@ class Sequencer:
 
     Cycles are absolute; `start` is the cycle of the start pulse. For each instruction in turn, ask `earliest`
     (the first cycle in which it may be dispatched if its queue has room), find the first cycle from there on in which
-    its queue is ready, and tell `dispatch`. Pages are announced by `page_loaded`, in order, before the first instruction
+    its queue is ready, and tell `dispatch`. Pages are announced by `page_loaded`, in order, before an instruction
     of the page is asked for.
     """
 

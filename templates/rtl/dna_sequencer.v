@@ -86,14 +86,14 @@ module dna_sequencer #(
           .WIDTH(128),
           .DEPTH(128)
       ) memory (
-          .clk    (clk),
-          .wr_en  (write_s1 && address_s1[0] == h),
-          .wr_addr(address_s1[7:1]),
-          .wr_data(data_s1),
-          .wr_be  (1'b1),
-          .rd_en  (fetch),
-          .rd_addr(pc[6:0]),
-          .rd_data(fetched[h*128+:128])
+          .clk       (clk),
+          .wr_en     (write_s1 && address_s1[0] == h),
+          .wr_address(address_s1[7:1]),
+          .wr_data   (data_s1),
+          .wr_bytes  (16'hffff),
+          .rd_en     (fetch),
+          .rd_address(pc[6:0]),
+          .rd_data   (fetched[h*128+:128])
       );
     end
   endgenerate
