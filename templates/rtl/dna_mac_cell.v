@@ -1,0 +1,51 @@
+// MAC cell: one output channel of one pixel lane; a dot product of length IC per cycle, and its accumulator.
+//
+// Weights are signed 8 bit, activations 9 bit with their sign. In mode MAX the accumulator keeps the maximum instead of
+// the sum (weight 1, one activation). The accumulator never overflows: the compiler proves it.
+//
+// Timing: operands (stage 3) in cycle t, with the control of stage 5 two cycles later, change `sum` in cycle t + 3.
+//
+// Parameters: IC (1, 2, 4, 8, 16).
+`default_nettype none
+
+module dna_mac_cell #(
+    parameter IC = 4
+) (
+    input  wire                clk,
+    input  wire [IC*9-1:0]     x_s3,
+    input  wire [IC*8-1:0]     w_s3,
+    input  wire                valid_s5,
+    input  wire                first_s5,
+    input  wire                max_s5,
+    output reg  signed [31:0]  sum
+);
+  localparam DW = 17 + $clog2(IC);
+
+  reg [IC*17-1:0] product_s4;
+  genvar i;
+  generate
+    for (i = 0; i < IC; i = i + 1) begin : multiply
+      wire signed [8:0]  x = x_s3[i*9+:9];
+      wire signed [7:0]  w = w_s3[i*8+:8];
+      wire signed [16:0] p = x * w;
+      always @(posedge clk) product_s4[i*17+:17] <= p;
+    end
+  endgenerate
+
+  integer k;
+  reg signed [DW-1:0] tree;
+  always @* begin
+    tree = {DW{1'b0}};
+    for (k = 0; k < IC; k = k + 1)
+      tree = tree + {{(DW - 16) {product_s4[k*17+16]}}, product_s4[k*17+:16]};
+  end
+
+  reg signed [DW-1:0] dot_s5;
+  wire signed [31:0]  dot = {{(32 - DW) {dot_s5[DW-1]}}, dot_s5};
+  always @(posedge clk) begin
+    dot_s5 <= tree;
+    if (valid_s5) sum <= max_s5 && !first_s5 ? (dot > sum ? dot : sum) : (first_s5 ? 32'sd0 : sum) + dot;
+  end
+endmodule
+
+`default_nettype wire
