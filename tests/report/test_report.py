@@ -1,0 +1,141 @@
+"""Pictures and the HTML page: well-formed, self-contained, escaped, and saying what the numbers say."""
+
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from dna.accelerator.board import load_board
+from dna.accelerator.chunk import Chunk
+from dna.cost.resources import resources
+from dna.report.architecture import GRID_COLS, GRID_ROWS, architecture_svg
+from dna.report.charts import BAR, share_bars, stacked_bars
+from dna.report.page import html_page
+from dna.report.picture import readme_picture
+from dna.report.summary import LayerRow, Rival, Summary
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = "{http://www.w3.org/2000/svg}"
+CHUNK = Chunk(oc=16, ic=4, px=2, post_lanes=8)
+
+
+@pytest.fixture
+def summary():
+    layers = (
+        LayerRow("stem", "conv 3×3", "8×8×1 → 8×8×16", 9216, 300, {"compute": 200, "input": 100}, 300, 0),
+        LayerRow("<head>", "fc 8×8", "8×8×16 → 1×1×10", 10240, 100, {"compute": 90, "weights": 10}, 100, 0),
+    )
+    rival = Rival("random", Chunk(), 900, resources(Chunk()), 12.5, False, "best of 10 & more")
+    return Summary(
+        "digits on zc706",
+        load_board("zc706"),
+        CHUNK,
+        layers,
+        400,
+        resources(CHUNK),
+        {"float": 0.99, "int8": 0.985},
+        400,
+        True,
+        True,
+        (rival,),
+        {"search": 12.0},
+    )
+
+
+def test_figures_of_the_summary(summary):
+    assert summary.frames_per_second == 200e6 / 400
+    assert summary.macs == 19456
+    assert summary.utilisation == pytest.approx(19456 / (400 * 128))
+    assert summary.cycles_equal is True
+    assert replace(summary, cycles_rtl=None).cycles_equal is None
+    assert replace(summary, cycles_rtl=401).cycles_equal is False
+    moved = (replace(summary.layers[0], cycles_rtl=301), replace(summary.layers[1], cycles_rtl=99))
+    assert replace(summary, layers=moved).cycles_equal is False, "differences that cancel out are differences"
+
+
+class Checker(HTMLParser):
+    """Open and close tags must match; nothing may be loaded."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.texts = [], []
+
+    def handle_starttag(self, tag, attrs):
+        assert tag not in ("script", "link", "img", "iframe")
+        assert not any(name in ("src", "href") for name, _ in attrs)
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_page_is_well_formed_and_self_contained(summary):
+    checker = Checker()
+    checker.feed(html_page(summary))
+    assert checker.open == []
+    text = " ".join(checker.texts)
+    for expected in ("digits on zc706", "98.50%", "500,000", "<head>", "best of 10 & more", "12.50 %", "200 MHz"):
+        assert expected in text
+
+
+def test_page_says_no_loudly_and_unverified_honestly(summary):
+    assert '<b class="bad">NO</b>' in html_page(replace(summary, bits_equal=False))
+    page = html_page(replace(summary, bits_equal=None, cycles_rtl=None))
+    assert page.count("not verified") == 2
+    assert 'class="bad"' not in page
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        CHUNK,
+        Chunk(oc=128, ic=16, px=128, post_lanes=16),
+        Chunk(oc=16, ic=1, px=1, post_lanes=2, ports=1, residual=False),
+    ],
+)
+def test_architecture_is_xml_inside_its_frame_with_the_chunk_numbers(chunk):
+    text = architecture_svg(chunk)
+    root = ElementTree.fromstring(text)
+    width, height = float(root.get("width")), float(root.get("height"))
+    for rect in root.iter(f"{NAMESPACE}rect"):
+        x, y = float(rect.get("x", 0)), float(rect.get("y", 0))
+        assert x >= 0 and x + float(rect.get("width")) <= width
+        assert y >= 0 and y + float(rect.get("height")) <= height
+    assert f"MAC array {chunk.oc} × {chunk.ic} × {chunk.px}" in text
+    assert f"{chunk.multipliers} multiplies per cycle" in text
+    assert ("residual buffer" in text) == chunk.residual
+    assert ("AXI4 read port 1" in text) == (chunk.ports == 2)
+    cells = sum(rect.get("stroke") == "#e0bd6c" for rect in root.iter(f"{NAMESPACE}rect"))
+    assert cells == min(chunk.oc, GRID_ROWS) * min(chunk.ic, GRID_COLS)
+
+
+def test_bars_are_in_proportion():
+    root = ElementTree.fromstring(stacked_bars("t", [("a", {"x": 30, "y": 10}), ("b", {"y": 20})], "cycles"))
+    widths = [float(r.get("width")) for r in root.iter(f"{NAMESPACE}rect") if r.get("rx") == "1"]
+    assert widths == [BAR * 0.75, BAR * 0.25, BAR * 0.5]
+
+
+def test_charts_of_nothing_and_of_too_much():
+    ElementTree.fromstring(stacked_bars("t", [], "cycles"))
+    ElementTree.fromstring(stacked_bars("t", [("a", {"x": 0})], "cycles"))
+    text = share_bars("t", [("DSP", 1000, 900), ("URAM", 0, 0)])
+    assert "1,000 of 900 (111.1%)" in text
+    widths = [float(r.get("width")) for r in ElementTree.fromstring(text).iter(f"{NAMESPACE}rect") if r.get("x")]
+    assert max(widths) == BAR
+
+
+def test_readme_picture_is_up_to_date():
+    committed = (ROOT / "docs" / "dna.svg").read_text()
+    assert committed == readme_picture(), "run: python -m dna.report.picture docs/dna.svg"
+    ElementTree.fromstring(committed)
+    assert not re.search(r"href|<script|<image", committed)
