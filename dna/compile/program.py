@@ -36,6 +36,21 @@ class Instruction:
         return word.to_bytes(INSTRUCTION_BYTES, "little")
 
 
+def decode(data: bytes) -> Instruction:
+    """The instruction of 32 bytes, every field present; inverse of `Instruction.encode` but for the layer index."""
+    word = int.from_bytes(data, "little")
+    op = next((name for name, code in OPCODES.items() if code == word & 0xF), None)
+    if op is None:
+        raise ValueError(f"unknown opcode {word & 0xF}")
+    values = {}
+    position = offsets(op)
+    for entry in FIELDS[op][1:]:
+        value = word >> position[entry.name] & ((1 << entry.bits) - 1)
+        negative = entry.signed and value >> (entry.bits - 1)
+        values[entry.name] = value - (1 << entry.bits) if negative else value
+    return Instruction(op, values)
+
+
 @dataclass(frozen=True)
 class Tensor:
     """Where a tensor lives: region name and first word, layout [height][groups][width][16]."""

@@ -1,0 +1,210 @@
+"""Mappings without a search: a simple good one, random legal ones, and random chunks to try them on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from numpy.random import Generator
+
+from dna.accelerator import tile
+from dna.accelerator.chunk import INPUT_CHANNELS, POST_LANES, Chunk
+from dna.accelerator.mapping import LayerMapping, Mapping
+from dna.compile.limits import check, fits, slices, strides
+from dna.errors import UserError
+from dna.network.layer import Layer
+from dna.network.network import Network
+
+_TRIES = 200
+
+
+def default_mapping(network: Network, chunk: Chunk) -> Mapping:
+    """`default_layer_mapping` for every layer."""
+    return Mapping(tuple(default_layer_mapping(layer, chunk) for layer in network.layers))
+
+
+def default_layer_mapping(layer: Layer, chunk: Chunk) -> LayerMapping:
+    """A legal mapping that needs few array cycles and little traffic; UserError naming the limit if there is none."""
+    best: tuple[int, int, LayerMapping] | None = None
+    for mapping in _candidates(layer, chunk):
+        if fits(layer, chunk, mapping):
+            cost = _array_cycles(layer, chunk, mapping)
+            traffic = _traffic_words(layer, chunk, mapping)
+            key = max(cost, traffic), cost + traffic
+            if best is None or key < best[:2]:
+                best = *key, mapping
+    if best is None:
+        check(layer, chunk, smallest_mapping(layer, chunk))
+        raise UserError(f"layer '{layer.name}': no mapping fits; use a chunk with larger buffers")
+    return best[2]
+
+
+def smallest_mapping(layer: Layer, chunk: Chunk) -> LayerMapping:
+    """One output pixel, fewest channels, smallest slices: what it exceeds, no mapping meets."""
+    out_channels = min(16, layer.out_channels)
+    sliced = out_channels <= _group_size(layer, chunk)
+    whole_rows = not sliced or bool(layer.padding[0] or layer.padding[2])
+    whole_inputs = not sliced or layer.per_channel
+    return LayerMapping(
+        lanes_y=1,
+        lanes_x=1,
+        lane_rows=1,
+        lane_cols=1,
+        out_channels=out_channels,
+        in_channels=layer.in_channels if whole_inputs else min(16, layer.in_channels),
+        kernel_rows=layer.kernel[0] if whole_rows else 1,
+        order="inputs",
+    )
+
+
+def _group_size(layer: Layer, chunk: Chunk) -> int:
+    return int(tile.group_channels(chunk.oc, int(layer.per_channel)))
+
+
+def _candidates(layer: Layer, chunk: Chunk) -> Iterator[LayerMapping]:
+    for lanes_y, lanes_x in _lane_splits(layer, chunk):
+        for lane_rows in _parts(tile.ceil_div(layer.out_height, lanes_y)):
+            for lane_cols in _parts(tile.ceil_div(layer.out_width, lanes_x)):
+                for out_channels in _channel_parts(layer.out_channels):
+                    for in_channels, kernel_rows in _slices(layer, lane_rows * lane_cols):
+                        for order in ("inputs", "weights"):
+                            yield LayerMapping(
+                                lanes_y, lanes_x, lane_rows, lane_cols, out_channels, in_channels, kernel_rows, order
+                            )
+
+
+def _lane_splits(layer: Layer, chunk: Chunk) -> list[tuple[int, int]]:
+    """Row-wise as far as it goes, and for each number of lane rows as many columns as are left and useful."""
+    splits = set()
+    for lanes_y in _parts(min(chunk.px, layer.out_height)):
+        lanes_x = min(chunk.px // lanes_y, layer.out_width)
+        splits.add((lanes_y, lanes_x))
+        splits.add((lanes_y, 1))
+    return sorted(splits)
+
+
+def _parts(size: int) -> list[int]:
+    """The size cut into 1, 2, 3, 4, 6, 8, 12, ... parts, without repetition, largest first."""
+    counts = [1, *(base << shift for shift in range(size.bit_length()) for base in (2, 3))]
+    return sorted({int(tile.ceil_div(size, min(n, size))) for n in counts}, reverse=True)
+
+
+def _channel_parts(channels: int) -> list[int]:
+    """All channels, or multiples of 16."""
+    words = int(tile.channel_words(channels))
+    return [channels, *(16 * n for n in _parts(words) if 16 * n < channels)]
+
+
+def _slices(layer: Layer, pixels: int) -> Iterator[tuple[int, int]]:
+    """Input channels and kernel rows of a slice; whole unless a tile is one pixel per lane."""
+    yield layer.in_channels, layer.kernel[0]
+    if pixels > 1:
+        return
+    inputs = [layer.in_channels] if layer.per_channel else _channel_parts(layer.in_channels)
+    rows = [layer.kernel[0]] if layer.padding[0] or layer.padding[2] else _parts(layer.kernel[0])
+    for kernel_rows in rows:
+        for in_channels in inputs:
+            if (in_channels, kernel_rows) != (layer.in_channels, layer.kernel[0]):
+                yield in_channels, kernel_rows
+
+
+def _tile_counts(layer: Layer, mapping: LayerMapping) -> tuple[int, int, int]:
+    spatial = tile.tiles(layer.out_height, mapping.tile_rows) * tile.tiles(layer.out_width, mapping.tile_cols)
+    return int(spatial), int(tile.tiles(layer.out_channels, mapping.out_channels)), slices(layer, mapping)
+
+
+def _array_cycles(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
+    """Array cycles of the layer, a few start-up cycles per tile included."""
+    per_channel = int(layer.per_channel)
+    mac = tile.mac_cycles(mapping.kernel_rows, layer.kernel[1], tile.steps(mapping.in_channels, chunk.ic, per_channel))
+    post = tile.post_cycles(mapping.lanes, tile.post_slices(chunk.oc, chunk.post_lanes, per_channel))
+    groups = tile.output_groups(mapping.out_channels, chunk.oc, per_channel)
+    idle = tile.idle_cycles(post, mac)
+    cycles = tile.compute_cycles(groups, mapping.lane_rows, mapping.lane_cols, mac, idle)
+    return int(tile.compute_tiles(*_tile_counts(layer, mapping)) * (cycles + 10))
+
+
+def _traffic_words(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
+    """Words loaded, full tiles assumed, and a few words' time per job."""
+    per_channel, inputs_outer = int(layer.per_channel), int(mapping.order == "inputs")
+    spatial, channels, count = _tile_counts(layer, mapping)
+    stride_h, stride_w = strides(layer)
+    rows = min(tile.tile_window(mapping.lanes_y, mapping.lane_rows, stride_h, mapping.kernel_rows), layer.in_height)
+    cols = min(tile.tile_window(mapping.lanes_x, mapping.lane_cols, stride_w, layer.kernel[1]), layer.in_width)
+    depth = mapping.out_channels if layer.per_channel else mapping.in_channels
+    words = tile.input_loads(spatial, channels, count, per_channel, inputs_outer) * (
+        tile.input_words(rows, cols, depth) + 20
+    )
+    if layer.has_weights:
+        groups = tile.output_groups(mapping.out_channels, chunk.oc, per_channel)
+        steps = tile.steps(depth, chunk.ic, per_channel)
+        stream = tile.weight_stream_words(
+            tile.weight_buffer_words(groups, mapping.kernel_rows, layer.kernel[1], steps, chunk.ic, per_channel),
+            chunk.oc,
+            chunk.ic,
+        )
+        words += tile.weight_loads(spatial, channels, count, 1, inputs_outer) * (stream + 20)
+    return int(words)
+
+
+def random_mapping(layer: Layer, chunk: Chunk, rng: Generator) -> LayerMapping:
+    """Any legal mapping: lane splits, ragged tiles, channel tiles, slices and orders all occur.
+
+    Draws until one fits; after many failures the default mapping. UserError if no mapping exists.
+    """
+    for _ in range(_TRIES):
+        mapping = _draw(layer, chunk, rng)
+        if fits(layer, chunk, mapping):
+            return mapping
+    return default_layer_mapping(layer, chunk)
+
+
+def _draw(layer: Layer, chunk: Chunk, rng: Generator) -> LayerMapping:
+    lanes_y = int(rng.integers(1, chunk.px + 1))
+    lanes_x = int(rng.integers(1, chunk.px // lanes_y + 1))
+    lane_rows = _draw_size(rng, tile.ceil_div(layer.out_height, lanes_y))
+    lane_cols = _draw_size(rng, tile.ceil_div(layer.out_width, lanes_x))
+    out_channels = _draw_channels(rng, layer.out_channels)
+    in_channels, kernel_rows = layer.in_channels, layer.kernel[0]
+    if rng.random() < 0.3 and out_channels <= _group_size(layer, chunk):
+        lane_rows = lane_cols = 1
+        if not layer.per_channel:
+            in_channels = _draw_channels(rng, layer.in_channels)
+        if not (layer.padding[0] or layer.padding[2]):
+            kernel_rows = int(rng.integers(1, layer.kernel[0] + 1))
+    order = "inputs" if rng.random() < 0.5 else "weights"
+    return LayerMapping(lanes_y, lanes_x, lane_rows, lane_cols, out_channels, in_channels, kernel_rows, order)
+
+
+def _draw_size(rng: Generator, size: int) -> int:
+    """1 .. size, with the ends more likely."""
+    kind = rng.integers(4)
+    return 1 if kind == 0 else int(size) if kind == 1 else int(rng.integers(1, size + 1))
+
+
+def _draw_channels(rng: Generator, channels: int) -> int:
+    words = int(tile.channel_words(channels))
+    return channels if words == 1 or rng.random() < 0.4 else min(channels, 16 * int(rng.integers(1, words + 1)))
+
+
+def random_chunk(rng: Generator) -> Chunk:
+    """A small chunk, every array shape, number of post lanes, port and burst possible; always with a residual buffer."""
+    while True:
+        oc, ic = int(rng.choice([2, 4, 8, 16, 32, 48])), int(rng.choice(INPUT_CHANNELS))
+        if oc * ic % 16 == 0 and oc * ic <= 256:
+            break
+    port_bytes = int(rng.choice([8, 16]))
+    return Chunk(
+        oc=oc,
+        ic=ic,
+        px=int(rng.integers(1, 9)),
+        post_lanes=int(rng.choice([lanes for lanes in POST_LANES if oc % lanes == 0])),
+        input_words=int(rng.choice([512, 600, 1024, 2048])),
+        weight_words=int(rng.choice([1024, 2000, 4096, 8192])),
+        param_words=int(rng.choice([128, 200, 256])),
+        output_words=int(rng.choice([128, 300, 512, 1024])),
+        residual=True,
+        ports=int(rng.integers(1, 3)),
+        port_bytes=port_bytes,
+        burst_beats=int(rng.choice([2, 4, 8, 16, 32, 64, 128, 256])),
+        outstanding=int(rng.choice([1, 2, 4, 8, 16])),
+    )

@@ -1,0 +1,122 @@
+"""Values of instruction fields that follow from layer, mapping and tile alone, and the streams they load."""
+
+from __future__ import annotations
+
+from dna.accelerator import tile
+from dna.accelerator.chunk import Chunk
+from dna.accelerator.isa import MODES, field_limit
+from dna.accelerator.mapping import LayerMapping
+from dna.compile import layout
+from dna.compile.limits import strides
+from dna.compile.memory_map import CommitLog, block_runs
+from dna.compile.program import Tensor
+from dna.compile.tiling import Span, Step, window
+from dna.network.layer import Layer
+from dna.network.network import LayerWeights
+
+
+def layer_fields(
+    layer: Layer, chunk: Chunk, mapping: LayerMapping, kernel_rows: int, residual_multiplier: int
+) -> dict[str, int]:
+    """Fields of LAYER for slices of `kernel_rows` kernel rows."""
+    stride_h, stride_w = strides(layer)
+    step_y = int(tile.lane_step(mapping.lane_rows, stride_h))
+    pitch = row_pitch(layer, mapping)
+    return {
+        "mode": MODES["MAX" if layer.op == "maxpool" else "CHANNEL" if layer.per_channel else "MIX"],
+        "ones": int(not layer.has_weights),
+        "in_signed": int(layer.in_signed),
+        "pad_value": layer.pad_value & 0xFF,
+        "kernel_h": kernel_rows,
+        "kernel_w": layer.kernel[1],
+        "stride_h": stride_h,
+        "stride_w": stride_w,
+        "lane_rows": mapping.lane_rows,
+        "lane_cols": mapping.lane_cols,
+        "lanes_x": mapping.lanes_x,
+        "lanes": mapping.lanes,
+        "window_h": tile.window(mapping.lane_rows, stride_h, kernel_rows),
+        "window_w": tile.window(mapping.lane_cols, stride_w, layer.kernel[1]),
+        "step_y": step_y,
+        "step_x": tile.lane_step(mapping.lane_cols, stride_w),
+        "row_pitch": pitch,
+        "lane_row_pitch": step_y * pitch & field_limit("LAYER", "lane_row_pitch"),
+        "slices": tile.post_slices(chunk.oc, chunk.post_lanes, int(layer.per_channel)),
+        "lo": layer.lo,
+        "hi": layer.hi,
+        "residual": int(layer.residual is not None),
+        "res_signed": int(layer.residual is not None and layer.residual_signed),
+        "res_multiplier": residual_multiplier if layer.residual is not None else 0,
+    }
+
+
+def row_pitch(layer: Layer, mapping: LayerMapping) -> int:
+    """Lane words from window row to window row, the same for all tiles and slices of the layer."""
+    channels = mapping.out_channels if layer.per_channel else mapping.in_channels
+    window_w = tile.window(mapping.lane_cols, strides(layer)[1], layer.kernel[1])
+    return int(tile.channel_words(channels) * window_w)
+
+
+def input_fields(layer: Layer, mapping: LayerMapping, step: Step, commits: CommitLog) -> dict[str, int]:
+    """Fields of LOAD INPUT but for the buffer's side."""
+    tensor = commits.tensors[layer.input]
+    stride_h, stride_w = strides(layer)
+    rows = window(step.rows, step.kernel, stride_h, layer.padding[0], layer.in_height)
+    cols = window(step.cols, Span(0, layer.kernel[1]), stride_w, layer.padding[1], layer.in_width)
+    group, groups = step.in_channels.first // tile.WORD, tile.channel_words(step.in_channels.count)
+    values = block_runs(tensor, rows.image.first, rows.image.count, group, groups, cols.image.first, cols.image.count)
+    values |= {"cols": cols.image.count, "groups": groups, "row0": rows.offset, "col0": cols.offset}
+    return values | {"wait_commit": commits.needed(layer.input, rows.image.first, rows.image.count)}
+
+
+def output_block(tensor: Tensor, step: Step) -> dict[str, int]:
+    """DMA fields for the step's output tile in a tensor of the output's shape."""
+    group, groups = step.channels.first // tile.WORD, tile.channel_words(step.channels.count)
+    return block_runs(tensor, step.rows.first, step.rows.count, group, groups, step.cols.first, step.cols.count)
+
+
+def tile_fields(layer: Layer, chunk: Chunk, mapping: LayerMapping, step: Step) -> dict[str, int]:
+    """Fields of TILE but for buffer addresses and counters."""
+    per_channel = int(layer.per_channel)
+    stride_h, stride_w = strides(layer)
+    rows = window(step.rows, step.kernel, stride_h, layer.padding[0], layer.in_height)
+    cols = window(step.cols, Span(0, layer.kernel[1]), stride_w, layer.padding[1], layer.in_width)
+    steps = int(tile.steps(step.in_channels.count, chunk.ic, per_channel))
+    slices = int(tile.post_slices(chunk.oc, chunk.post_lanes, per_channel))
+    mac = tile.mac_cycles(step.kernel.count, layer.kernel[1], steps)
+    idle = tile.idle_cycles(tile.post_cycles(mapping.lanes, slices), mac) if step.last else 0
+    out_pitch = int(tile.channel_words(step.channels.count)) * step.cols.count
+    return {
+        "steps": steps,
+        "groups": tile.output_groups(step.channels.count, chunk.oc, per_channel),
+        "row_lo": rows.offset,
+        "row_hi": rows.offset + rows.image.count,
+        "col_lo": cols.offset,
+        "col_hi": cols.offset + cols.image.count,
+        "out_rows": step.rows.count,
+        "out_cols": step.cols.count,
+        "out_pitch": out_pitch,
+        "lane_pitch": mapping.lane_rows * out_pitch,
+        "slices_last": tile.post_slices_last(step.channels.count, chunk.oc, chunk.post_lanes, per_channel),
+        "first": int(step.first),
+        "last": int(step.last),
+        "idle": idle,
+    }
+
+
+def weight_stream(layer: Layer, weights: LayerWeights, chunk: Chunk, step: Step) -> bytes:
+    """Bytes of the step's weight tile."""
+    assert weights.weight is not None
+    channels, kernel = slice(step.channels.first, step.channels.end), slice(step.kernel.first, step.kernel.end)
+    if layer.per_channel:
+        return layout.channel_weight_stream(weights.weight[channels, :, kernel], chunk.oc, chunk.ic)
+    inputs = slice(step.in_channels.first, step.in_channels.end)
+    return layout.mix_weight_stream(weights.weight[channels, inputs, kernel], chunk.oc, chunk.ic)
+
+
+def param_stream(weights: LayerWeights, chunk: Chunk, step: Step) -> bytes:
+    """Bytes of the parameters of the step's output channels."""
+    part = slice(step.channels.first, step.channels.end)
+    return layout.param_stream(
+        weights.bias[part], weights.multiplier[part], weights.shift[part], chunk.post_lanes
+    )

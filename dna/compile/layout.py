@@ -1,0 +1,71 @@
+"""Bytes in memory: tensors, weight streams and parameter streams, as docs/program.md lays them out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dna.accelerator import tile
+from dna.accelerator.isa import WORD_BYTES
+
+Array = NDArray[Any]
+
+PARAM_MULTIPLIER_BIT = 32
+PARAM_SHIFT_BIT = 49
+
+
+def pack_tensor(x_HWC: Array) -> bytes:
+    """A tensor's memory image [H][G][W][16]: 8-bit values, missing channels 0."""
+    height, width, channels = x_HWC.shape
+    groups = tile.channel_words(channels)
+    padded = np.zeros((height, width, groups * WORD_BYTES), np.uint8)
+    padded[..., :channels] = x_HWC.astype(np.int64) & 0xFF
+    return padded.reshape(height, width, groups, WORD_BYTES).transpose(0, 2, 1, 3).tobytes()
+
+
+def unpack_tensor(data: bytes, height: int, width: int, channels: int, signed: bool) -> NDArray[np.int64]:
+    """The tensor [H][W][C] of a memory image (longer data are allowed); inverse of `pack_tensor`."""
+    groups = tile.channel_words(channels)
+    count = height * groups * width * WORD_BYTES
+    words = np.frombuffer(data, np.int8 if signed else np.uint8, count).reshape(height, groups, width, WORD_BYTES)
+    return words.transpose(0, 2, 1, 3).reshape(height, width, groups * WORD_BYTES)[..., :channels].astype(np.int64)
+
+
+def mix_weight_stream(weight_OIKK: Array, oc: int, ic: int) -> bytes:
+    """Weight tile of mode MIX from its part of the weights: [groups][kh][kw][steps][oc][ic] bytes."""
+    outputs, inputs, kernel_h, kernel_w = weight_OIKK.shape
+    groups, steps = tile.ceil_div(outputs, oc), tile.ceil_div(inputs, ic)
+    padded = np.zeros((groups * oc, steps * ic, kernel_h, kernel_w), np.int8)
+    padded[:outputs, :inputs] = weight_OIKK
+    parts = padded.reshape(groups, oc, steps, ic, kernel_h, kernel_w)
+    return parts.transpose(0, 4, 5, 2, 1, 3).tobytes()
+
+
+def channel_weight_stream(weight_C1KK: Array, oc: int, ic: int) -> bytes:
+    """Weight tile of mode CHANNEL: [groups][ceil(taps / ic)][oc][ic] bytes, tap t of a channel at [t // ic][o][t % ic].
+
+    Rows o beyond min(oc, 16) are 0: they have no channel.
+    """
+    channels, _, kernel_h, kernel_w = weight_C1KK.shape
+    taps, size = kernel_h * kernel_w, tile.group_channels(oc, 1)
+    groups, words = tile.ceil_div(channels, size), tile.ceil_div(taps, ic)
+    by_channel = np.zeros((groups * size, words * ic), np.int8)
+    by_channel[:channels, :taps] = weight_C1KK.reshape(channels, taps)
+    padded = np.zeros((groups, words, oc, ic), np.int8)
+    padded[:, :, :size] = by_channel.reshape(groups, size, words, ic).transpose(0, 2, 1, 3)
+    return padded.tobytes()
+
+
+def param_stream(bias: Array, multiplier: Array, shift: Array, post_lanes: int) -> bytes:
+    """Parameters of one tile of output channels, filled up to whole buffer words with channels whose result is 0."""
+    count = tile.param_buffer_words(len(bias), post_lanes) * post_lanes
+    words = np.full(count, 1 << PARAM_SHIFT_BIT, np.uint64)
+    packed = (
+        (bias.astype(np.int64) & 0xFFFFFFFF)
+        | (multiplier.astype(np.int64) << PARAM_MULTIPLIER_BIT)
+        | (shift.astype(np.int64) << PARAM_SHIFT_BIT)
+    )
+    words[: len(bias)] = packed.astype(np.uint64)
+    return words.astype("<u8").tobytes()

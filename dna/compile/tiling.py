@@ -1,0 +1,115 @@
+"""A layer cut into steps, one per TILE instruction, in the order of its mapping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dna.accelerator import tile
+from dna.accelerator.mapping import LayerMapping
+from dna.network.layer import Layer
+
+
+@dataclass(frozen=True)
+class Span:
+    """Indices first .. first + count - 1."""
+
+    first: int
+    count: int
+
+    @property
+    def end(self) -> int:
+        return self.first + self.count
+
+
+def spans(size: int, part: int) -> list[Span]:
+    """`size` indices cut into parts; the last one may be smaller."""
+    return [Span(first, min(part, size - first)) for first in range(0, size, part)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One TILE: which outputs, which part of the reduction."""
+
+    rows: Span
+    """Output rows."""
+    cols: Span
+    channels: Span
+    """Output channels."""
+    in_channels: Span
+    """Input channels it reads; those of the output where channels do not mix."""
+    kernel: Span
+    """Kernel rows."""
+    first: bool
+    """First slice of its output tile."""
+    last: bool
+    weights_shared: bool
+    """Whether all slices use the same weight tile: without weights, there are only parameters."""
+
+    @property
+    def input_key(self) -> tuple[Span, ...]:
+        """Steps next to each other with equal keys use one input tile."""
+        return (self.rows, self.cols, self.in_channels, self.kernel)
+
+    @property
+    def weight_key(self) -> tuple[Span, ...]:
+        """Steps next to each other with equal keys use one weight tile."""
+        if self.weights_shared:
+            return (self.channels,)
+        return (self.channels, self.in_channels, self.kernel)
+
+    @property
+    def needs_params(self) -> bool:
+        """Whether its weight tile includes the parameters."""
+        return self.last or self.weights_shared
+
+
+def steps(layer: Layer, mapping: LayerMapping) -> Iterator[Step]:
+    """The layer's steps in program order."""
+    for rows, cols, channels in _output_tiles(layer, mapping):
+        parts = [
+            (kernel, channels if layer.per_channel else inputs)
+            for kernel in spans(layer.kernel[0], mapping.kernel_rows)
+            for inputs in spans(layer.in_channels, mapping.in_channels)
+        ]
+        for index, (kernel, inputs) in enumerate(parts):
+            yield Step(
+                rows=rows,
+                cols=cols,
+                channels=channels,
+                in_channels=inputs,
+                kernel=kernel,
+                first=index == 0,
+                last=index == len(parts) - 1,
+                weights_shared=not layer.has_weights,
+            )
+
+
+def _output_tiles(layer: Layer, mapping: LayerMapping) -> list[tuple[Span, Span, Span]]:
+    spatial = [
+        (rows, cols)
+        for rows in spans(layer.out_height, mapping.tile_rows)
+        for cols in spans(layer.out_width, mapping.tile_cols)
+    ]
+    channels = spans(layer.out_channels, mapping.out_channels)
+    if mapping.order == "inputs":
+        return [(rows, cols, part) for rows, cols in spatial for part in channels]
+    return [(rows, cols, part) for part in channels for rows, cols in spatial]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Real rows (columns) of the image that a tile reads, and where they lie in the tile's window."""
+
+    image: Span
+    offset: int
+    """Tile row (column) of the first real one."""
+
+
+def window(outputs: Span, kernel: Span, stride: int, padding: int, size: int) -> Window:
+    """The rows (columns) seen by `outputs` through kernel rows (columns) `kernel`."""
+    origin = padding - kernel.first
+    first = tile.real_start(outputs.first, stride, origin)
+    end = tile.real_end(outputs.first, outputs.count, stride, kernel.count, origin, size)
+    assert end > first, "padding smaller than the kernel leaves no window without an image row"
+    return Window(Span(first, end - first), first - (outputs.first * stride - origin))
