@@ -1,0 +1,43 @@
+"""The documents' tables are the results, never anything else."""
+
+import pytest
+
+from benchmarks import tables
+from benchmarks.common import Row, write
+
+
+@pytest.fixture
+def results(tmp_path):
+    rows = [
+        Row("int8, worst seed", 0.9806, "fraction", ">= 0.98"),
+        Row("differing cycles", 3, "", "== 0"),
+        Row("a detail", 7, "s"),
+    ]
+    write("demo", rows, tmp_path)
+    write("speed", [Row("simulated", 412345.6, "cycles/s")], tmp_path)
+    return tmp_path
+
+
+def test_table_shows_what_is_claimed_and_what_fails(results):
+    text = tables.table(["demo", "speed"], results)
+    assert "| demo | int8, worst seed | 98.06 % | at least 98 % | yes |" in text
+    assert "| demo | differing cycles | 3 | 0 | **no** |" in text
+    assert "a detail" not in text
+    assert "| speed | simulated | 412 346 cycles/s |  |  |" in text
+    assert "`python -m benchmarks.demo" in text
+
+
+def test_blocks_are_replaced_and_the_rest_is_left_alone(results):
+    text = "before\n<!-- results: demo -->\nSTALE\n<!-- end results -->\nafter | 98 %\n"
+    once = tables.filled(text, results)
+    assert "STALE" not in once and once.startswith("before\n") and once.endswith("after | 98 %\n")
+    assert tables.filled(once, results) == once
+
+
+def test_a_figure_without_results_is_refused(results):
+    with pytest.raises(FileNotFoundError):
+        tables.filled("<!-- results: dreams -->\n<!-- end results -->", results)
+
+
+def test_documents_of_this_checkout_are_up_to_date():
+    assert tables.stale() == [], "run: python -m benchmarks.tables"
