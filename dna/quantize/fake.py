@@ -1,23 +1,31 @@
 """Fake-quantised training: the integer arithmetic of docs/arithmetic.md with gradients.
 
-Tensors hold integers (as floats) next to one scale each, so the forward pass *is* the integer network, but
-for scales that are not yet multiplier and shift. Rounding passes gradients straight through.
+Tensors hold integers (as floats) next to one scale each, and scales are applied as multiplier and shift, so the forward
+pass *is* the integer network: in float64 bit for bit, in float32 but for values next to a half. Rounding passes
+gradients straight through.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dna.network.layer import Layer
 from dna.quantize.float_network import FloatNetwork, Unit, window
 from dna.quantize.limits import byte_range
+from dna.quantize.scale import MAX_MULTIPLIER, multiplier_shift, residual_multiplier_shift
 
 MAX_WEIGHT = 127
 _ACC_TARGET = 0.9 * 2**24
 """Weights are coarsened where the accumulator could exceed this: then saturation never happens."""
+
+Operands = tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]
+"""A layer's input, its scale, and the residual with its scale."""
 
 
 def round_straight_through(x: Tensor) -> Tensor:
@@ -25,10 +33,22 @@ def round_straight_through(x: Tensor) -> Tensor:
     return x + (torch.floor(x + 0.5) - x).detach()
 
 
+@dataclass(frozen=True, eq=False)
+class Requantisation:
+    """A layer's integer factors (docs/arithmetic.md), and the weight scale that makes them exact."""
+
+    multiplier: NDArray[np.int32]
+    shift: NDArray[np.int32]
+    residual_multiplier: int
+    weight_scale: Tensor
+    """(out_channels,): real value of one weight step; 1 without weights."""
+
+
 class QuantisedUnit(nn.Module):
     """One layer: integers in, integers out. Parameters are the folded float weight and bias.
 
-    `out_scale` is the real value of one output step. The weight's scale, one per channel, follows its largest element.
+    `out_scale` is the real value of one output step. The weight's scale, one per channel, follows its largest element;
+    it is then moved to the next value at which multiplier and shift are exact, so that nothing is lost at export.
     """
 
     out_scale: Tensor
@@ -41,43 +61,63 @@ class QuantisedUnit(nn.Module):
             weight, bias = unit.folded()
             self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
 
-    def weight_scale(self, in_scale: Tensor) -> Tensor:
-        """(out_channels,): one weight step's real value, large enough that no accumulator saturates."""
+    def smallest_weight_scale(self, in_scale: Tensor) -> Tensor:
+        """(out_channels,): the finest weight step with weights in +-127 and no accumulator that could saturate."""
         flat, bias = self.weight.detach().flatten(1).abs(), self.bias.detach().abs()
         largest_input = max(abs(v) for v in byte_range(self.layer.in_signed))
-        exact = flat.amax(1) / MAX_WEIGHT
         bounded = (flat.sum(1) * largest_input + bias / in_scale) / _ACC_TARGET
-        smallest = self.out_scale / in_scale * 2.0**-23  # requantisation scales end at 2^-24
-        return torch.maximum(torch.maximum(exact, bounded), smallest)
-
-    def integers(self, in_scale: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Integer weight and bias (as floats, with gradients), and the real value of one accumulator step."""
-        scale = self.weight_scale(in_scale)
-        weight = round_straight_through(self.weight / scale.view(-1, 1, 1, 1)).clamp(-MAX_WEIGHT, MAX_WEIGHT)
-        return weight, round_straight_through(self.bias / (scale * in_scale)), scale * in_scale
+        return torch.maximum(flat.amax(1) / MAX_WEIGHT, bounded)
 
     def accumulator_scale(self, in_scale: Tensor) -> Tensor:
-        """The real value of one accumulator step, (out_channels,)."""
+        """The real value of one accumulator step, (out_channels,), before it is made exact."""
         if self.layer.has_weights:
-            return self.weight_scale(in_scale) * in_scale
+            return self.smallest_weight_scale(in_scale) * in_scale
         taps = math.prod(self.layer.kernel) if self.layer.op == "avgpool" else 1
         return (in_scale / taps).expand(self.layer.out_channels)
 
-    def real(self, x_NCHW: Tensor, in_scale: Tensor, residual: tuple[Tensor, Tensor] | None) -> Tensor:
-        """The output in steps of `out_scale`, before rounding and clipping."""
-        if self.layer.has_weights:
-            weight, bias, step = self.integers(in_scale)
-            acc = window(self.layer, x_NCHW, weight) + bias.view(1, -1, 1, 1)
+    def requantisation(self, in_scale: Tensor, residual_scale: Tensor | None = None) -> Requantisation:
+        """The factors that the present weights and scales lead to."""
+        wanted = (self.accumulator_scale(in_scale) / self.out_scale).detach().double().numpy()
+        wanted = np.maximum(wanted, 2.0**-23)  # a dead channel: scales end at 2^-24
+        shared = 0
+        if residual_scale is None:
+            multiplier, shift = multiplier_shift(wanted)
         else:
-            acc, step = window(self.layer, x_NCHW, None), self.accumulator_scale(in_scale)
-        y = acc * (step / self.out_scale).view(1, -1, 1, 1)
-        if residual is not None:
-            y = y + residual[0] * (residual[1] / self.out_scale)
-        return y
+            multiplier, shift, shared = residual_multiplier_shift(wanted, float(residual_scale / self.out_scale))
+            if self.layer.has_weights:  # few bits may be left: a smaller multiplier would clip the largest weight
+                coarser = np.ceil(np.ldexp(wanted, shift)).astype(np.int32)
+                multiplier = np.clip(coarser, 1, MAX_MULTIPLIER)
+        scale = torch.ones_like(self.out_scale)
+        if self.layer.has_weights:
+            exact = torch.from_numpy(np.ldexp(multiplier.astype(np.float64), -shift)).to(in_scale.dtype)
+            scale = exact * (self.out_scale / in_scale)
+        return Requantisation(multiplier, shift, shared, scale)
+
+    def integers(self, in_scale: Tensor, weight_scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Integer weight and bias, as floats with gradients."""
+        weight = round_straight_through(self.weight / weight_scale.view(-1, 1, 1, 1)).clamp(-MAX_WEIGHT, MAX_WEIGHT)
+        return weight, round_straight_through(self.bias / (weight_scale * in_scale))
+
+    def real(self, x_NCHW: Tensor, in_scale: Tensor, residual: tuple[Tensor, Tensor] | None) -> Tensor:
+        """The real output for integer inputs before anything of this layer is quantised."""
+        if self.layer.has_weights:
+            y = window(self.layer, x_NCHW * in_scale, self.weight) + self.bias.view(1, -1, 1, 1)
+        else:
+            y = window(self.layer, x_NCHW, None) * self.accumulator_scale(in_scale).view(1, -1, 1, 1)
+        return y if residual is None else y + residual[0] * residual[1]
 
     def forward(self, x_NCHW: Tensor, in_scale: Tensor, residual: tuple[Tensor, Tensor] | None = None) -> Tensor:
-        y = round_straight_through(self.real(x_NCHW, in_scale, residual))
-        return y.clamp(self.layer.lo, self.layer.hi)
+        factors = self.requantisation(in_scale, None if residual is None else residual[1])
+        if self.layer.has_weights:
+            weight, bias = self.integers(in_scale, factors.weight_scale)
+            acc = window(self.layer, x_NCHW, weight) + bias.view(1, -1, 1, 1)
+        else:
+            acc = window(self.layer, x_NCHW, None)
+        scale = torch.from_numpy(np.ldexp(factors.multiplier.astype(np.float64), -factors.shift)).to(acc.dtype)
+        y = acc * scale.view(1, -1, 1, 1)
+        if residual is not None:
+            y = y + residual[0] * math.ldexp(factors.residual_multiplier, -int(factors.shift[0]))
+        return round_straight_through(y).clamp(self.layer.lo, self.layer.hi)
 
 
 class QuantisedNetwork(nn.Module):
@@ -130,13 +170,11 @@ class QuantisedNetwork(nn.Module):
             if layer.op == "maxpool" and layer.in_signed == layer.out_signed and layer.residual is None:
                 unit.out_scale.copy_(operands[1])
             else:
-                unit.out_scale.fill_(1.0)  # `real` is then the real value itself
-                unit.out_scale.copy_(_range_scale(layer, unit.real(*operands), coverage))
+                scale = _range_scale(layer, unit.real(*operands), coverage)
+                unit.out_scale.copy_(torch.maximum(scale, _smallest_scale(unit, operands)))
             tensors[layer.name] = unit(*operands)
 
-    def _operands(
-        self, layer: Layer, tensors: dict[str, Tensor]
-    ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]:
+    def _operands(self, layer: Layer, tensors: dict[str, Tensor]) -> Operands:
         residual = None if layer.residual is None else (tensors[layer.residual], self.scale(layer.residual))
         return tensors[layer.input], self.scale(layer.input), residual
 
@@ -145,7 +183,15 @@ def _range_scale(layer: Layer, real: Tensor, coverage: float) -> Tensor:
     """The scale at which the values fill the clip bounds, whichever side needs the larger one."""
     upper = _reach(real.clamp(min=0), coverage) / max(layer.hi, 1)
     lower = _reach((-real).clamp(min=0), coverage) / max(-layer.lo, 1) if layer.lo < 0 else upper
-    return torch.maximum(torch.maximum(upper, lower), torch.tensor(1e-8, dtype=real.dtype))
+    return torch.maximum(upper, lower)
+
+
+def _smallest_scale(unit: QuantisedUnit, operands: Operands) -> Tensor:
+    """Keeps requantisation scales representable (below 2^16) where a layer is all but silent."""
+    largest = unit.accumulator_scale(operands[1]).amax()
+    if operands[2] is not None:
+        largest = torch.maximum(largest, operands[2][1])
+    return largest * 2.0**-14
 
 
 def _reach(magnitudes: Tensor, coverage: float) -> Tensor:
