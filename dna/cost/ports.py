@@ -1,0 +1,225 @@
+"""Exact timing of the DMA ports: a recurrence over bursts that mirrors `dna_read_port.v` and `dna_write_port.v`.
+
+Cycle numbers: something happens "in cycle t" when it is sampled at rising clock edge t; a registered signal that is
+set at edge t is therefore seen in cycle t + 1. Jobs must be given in the port's order. The memory is `sim/dna_memory.v`
+without random stalls, or anything that keeps its timing. Every time depends on earlier ones by maxima and constants
+only, so long rows of equal bursts are skipped as soon as they repeat: exact, and fast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dna.accelerator.chunk import Chunk, Memory
+from dna.accelerator.isa import WORD_BYTES
+from dna.compile.program import Instruction
+
+LONG_AGO = -(1 << 60)
+"""Cycle of what never happened."""
+OUTPUT_READ_LATENCY = 2
+"""Cycles from rd_en to rd_data of the output buffer: RD_LATENCY of the write port."""
+
+
+def burst_words(chunk: Chunk) -> int:
+    """Words of 16 bytes in a full burst; bursts never cross a multiple of it."""
+    return chunk.burst_beats * chunk.port_bytes // WORD_BYTES
+
+
+def burst_count(address: int, run: int, words_per_burst: int) -> int:
+    """Bursts of one run of `run` words from word `address` on."""
+    return (address + run - 1) // words_per_burst - address // words_per_burst + 1
+
+
+def job_words(job: Instruction) -> int:
+    """Words that a LOAD or STORE moves."""
+    return job["run"] * job["n_inner"] * job["n_outer"]
+
+
+def run_bursts(address: int, run: int, words_per_burst: int) -> list[tuple[int, int]]:
+    """Bursts of one run as (words, how many in a row): a first part, full ones, a last part."""
+    head = min(run, -address % words_per_burst)
+    full, tail = divmod(run - head, words_per_burst)
+    return [(words, count) for words, count in ((head, 1), (words_per_burst, full), (tail, 1)) if words and count]
+
+
+def job_bursts(job: Instruction, words_per_burst: int) -> Iterator[tuple[int, int]]:
+    """Bursts of a LOAD or STORE in order, as (words, how many in a row); neighbours of one size are merged."""
+    patterns: dict[int, list[tuple[int, int]]] = {}
+    words = count = 0
+    for outer in range(job["n_outer"]):
+        for inner in range(job["n_inner"]):
+            start = (job["address"] + outer * job["stride_outer"] + inner * job["stride_inner"]) % words_per_burst
+            if start not in patterns:
+                patterns[start] = run_bursts(start, job["run"], words_per_burst)
+            for next_words, next_count in patterns[start]:
+                if next_words != words:
+                    if count:
+                        yield words, count
+                    words, count = next_words, 0
+                count += next_count
+    yield words, count
+
+
+@dataclass(frozen=True)
+class LoadTimes:
+    popped: int
+    """Cycle with job_valid and job_ready."""
+    last_word: int
+    """Cycle with word_valid and word_last on the stream."""
+
+
+@dataclass(frozen=True)
+class LayerTimes:
+    started: int
+    """First cycle with layer_valid."""
+    popped: int
+    """Cycle with layer_done, job_valid and job_ready."""
+
+
+@dataclass(frozen=True)
+class StoreTimes:
+    popped: int
+    """Cycle with job_valid and job_ready."""
+    stored: int
+    """Cycle of the pulse `stored`."""
+    committed: int
+    """Cycle of `committed_pulse` (and `layer_commit`)."""
+
+
+class _Port:
+    """What both directions share: the splitter, the address register and the bursts in flight."""
+
+    def __init__(self, chunk: Chunk, memory: Memory) -> None:
+        self.memory = memory
+        self._outstanding = chunk.outstanding
+        self._burst_words = burst_words(chunk)
+        self._beats_per_word = WORD_BYTES // chunk.port_bytes
+        self._free = 0
+        """First cycle in which the next job can be popped."""
+        self._entered = LONG_AGO
+        """Cycle in which the last burst entered the address register."""
+        self._ends = [LONG_AGO] * chunk.outstanding
+        """Cycles of the last beat (read) or the response (write) of the latest bursts, a ring."""
+        self._oldest = 0
+
+    def _burst(self, words: int) -> int:
+        """Advance the data side by one burst whose address is in `_entered`; returns the cycle of its end."""
+        raise NotImplementedError
+
+    def _state(self) -> list[int]:
+        """All cycles that later bursts depend on."""
+        oldest = self._oldest
+        return [self._entered, *self._ends[oldest:], *self._ends[:oldest]]
+
+    def _shift(self, cycles: int) -> None:
+        """Move all of `_state` by some cycles."""
+        self._entered += cycles
+        self._ends = [end + cycles for end in self._ends]
+
+    def _enter(self, words: int) -> None:
+        """One burst from the splitter through the address register to its end."""
+        slot = self._oldest
+        self._entered = max(self._entered, self._ends[slot]) + 1
+        self._ends[slot] = self._burst(words)
+        self._oldest = (slot + 1) % self._outstanding
+
+    def _move(self, job: Instruction, available: int, waits: int) -> int:
+        """Run a job through the port; returns the cycle in which it is popped."""
+        popped = max(available, waits, self._free)
+        self._entered = max(self._entered, popped)
+        for words, count in job_bursts(job, self._burst_words):
+            self._repeat(words, count)
+        self._free = self._entered
+        return popped
+
+    def _repeat(self, words: int, count: int) -> None:
+        """`count` equal bursts. Once a turn of the ring only shifts the state, all further turns shift it alike."""
+        turn = self._outstanding
+        while count > 2 * turn:
+            before = self._state()
+            for _ in range(turn):
+                self._enter(words)
+            count -= turn
+            cycles = self._entered - before[0]
+            if all(now - then == cycles for now, then in zip(self._state(), before, strict=True)):
+                turns = count // turn
+                self._shift(turns * cycles)
+                count -= turns * turn
+                break
+        for _ in range(count):
+            self._enter(words)
+
+
+class ReadPort(_Port):
+    """`dna_read_port.v` behind its job queue, in front of the memory's read server."""
+
+    def __init__(self, chunk: Chunk, memory: Memory) -> None:
+        super().__init__(chunk, memory)
+        self._server_free = LONG_AGO
+        """End of the last burst: the next one's first beat cannot come earlier."""
+        self._last_word = LONG_AGO
+
+    def _burst(self, words: int) -> int:
+        interval = self.memory.beat_interval
+        first_beat = max(self._entered + 1 + self.memory.read_latency, self._server_free)
+        self._server_free = first_beat + words * self._beats_per_word * interval
+        return self._server_free - interval
+
+    def _state(self) -> list[int]:
+        return [*super()._state(), self._server_free]
+
+    def _shift(self, cycles: int) -> None:
+        super()._shift(cycles)
+        self._server_free += cycles
+
+    def load(self, job: Instruction, available: int, waits: int) -> LoadTimes:
+        """Times of a LOAD: at the head input from cycle `available` on, its counters suffice from cycle `waits` on.
+
+        The head input shows a queued job in the cycle after the job before it was popped; `available` need not say so.
+        """
+        popped = self._move(job, available, waits)
+        self._last_word = self._ends[self._oldest - 1] + 1
+        return LoadTimes(popped, self._last_word)
+
+    def layer(self, available: int, walk_cycles: int) -> LayerTimes:
+        """Times of a LAYER whose layer_done comes `walk_cycles` (0 or more) after the first cycle with layer_valid."""
+        # A job before it that is popped in the cycle _free at the earliest has shown no LAYER until the cycle after.
+        started = max(available, self._last_word + 1, self._free) + 1
+        self._free = started + walk_cycles + 1
+        return LayerTimes(started, started + walk_cycles)
+
+
+class WritePort(_Port):
+    """`dna_write_port.v` behind its job queue, in front of the memory's write server."""
+
+    def __init__(self, chunk: Chunk, memory: Memory, read_latency: int = OUTPUT_READ_LATENCY) -> None:
+        """`read_latency`: RD_LATENCY of the port, cycles."""
+        super().__init__(chunk, memory)
+        self._read_latency = read_latency
+        self._issued = LONG_AGO
+        """Cycle in which the last word was asked for."""
+        self._server_free = LONG_AGO
+        """First cycle in which the memory can write another beat."""
+
+    def _burst(self, words: int) -> int:
+        pace, interval = self._beats_per_word, self.memory.beat_interval
+        first_issue = max(self._entered + 1, self._issued + pace)
+        self._issued = first_issue + (words - 1) * pace
+        first_beat = max(first_issue + self._read_latency + 3, self._server_free)
+        self._server_free = first_beat + words * pace * interval
+        return self._server_free - interval + self.memory.write_latency
+
+    def _state(self) -> list[int]:
+        return [*super()._state(), self._issued, self._server_free]
+
+    def _shift(self, cycles: int) -> None:
+        super()._shift(cycles)
+        self._issued += cycles
+        self._server_free += cycles
+
+    def store(self, job: Instruction, available: int, waits: int) -> StoreTimes:
+        """Times of a STORE: at the head input from cycle `available` on, `ready` suffices from cycle `waits` on."""
+        popped = self._move(job, available, waits)
+        committed = self._ends[self._oldest - 1] + 1
+        return StoreTimes(popped, self._issued + self._read_latency + 2, committed)
