@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dna.accelerator.chunk import Chunk
+
 Access = Literal["ro", "rw", "w1"]
 """`ro`: read only. `rw`: read and write. `w1`: writing 1 gives a pulse, reads 0."""
 
@@ -167,9 +169,7 @@ REGISTERS: tuple[Register, ...] = (
             Bits("COMMITTED", 16, 16, "ro", "layers whose last write has been answered"),
         ),
     ),
-    _whole(
-        "LAYER_COMMIT", 0x88, "ro", "cycle of the layer's last write response, counted from start; 0 if not recorded"
-    ),
+    _whole("LAYER_COMMIT", 0x88, "ro", "cycle of the layer's last write response; 0 if not recorded"),
     *_layer_statistics(),
 )
 
@@ -180,6 +180,21 @@ def register(name: str) -> Register:
         if entry.name == name:
             return entry
     raise KeyError(name)
+
+
+def capabilities(chunk: Chunk) -> dict[str, int]:
+    """By name, what the identifying registers of an accelerator with this chunk hold."""
+    values = {
+        "ARRAY": {"OC": chunk.oc, "IC": chunk.ic, "PX": chunk.px, "POST_LANES": chunk.post_lanes},
+        "PORTS": {"COUNT": chunk.ports, "BYTES": chunk.port_bytes, "RESIDUAL": int(chunk.residual)},
+        "BUFFERS_IN": {"INPUT": chunk.input_words, "WEIGHT": chunk.weight_words},
+        "BUFFERS_OUT": {"PARAM": chunk.param_words, "OUTPUT": chunk.output_words},
+    }
+    result = {"ID": IDENTITY, "VERSION": VERSION}
+    for name, parts in values.items():
+        places = {field.name: field.low for field in register(name).fields}
+        result[name] = sum(value << places[part] for part, value in parts.items())
+    return result
 
 
 def render_markdown() -> str:

@@ -18,7 +18,7 @@ from dna.accelerator.registers import (
     Bits,
     Register,
 )
-from dna.paths import rtl_templates
+from dna.paths import rtl_templates, simulation
 
 
 def environment(folder: Path) -> Environment:
@@ -119,5 +119,23 @@ def render_top(accelerator: Accelerator, header: str) -> str:
             snapshot=SNAPSHOT,
             word=lambda index: f"[{32 * index + 31}:{32 * index}]",
             packed=packed,
+        )
+    )
+
+
+def render_testbench(accelerator: Accelerator, header: str) -> str:
+    """Text of `dna_testbench.v` for the accelerator; `header` as in `render_registers`."""
+    (chunk,) = accelerator.chunks
+    above = accelerator.address_bits - 32
+    return (
+        environment(simulation())
+        .get_template("dna_testbench.v.j2")
+        .render(
+            header=header,
+            chunk=chunk,
+            address_bits=accelerator.address_bits,
+            error_bits=f"{{{above}'d0, " if above else "",
+            bit=lambda index: f"[{index}]",
+            part=lambda name, index, width: f"{name}[{index}*{width}+:{width}]",
         )
     )

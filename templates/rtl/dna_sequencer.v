@@ -63,6 +63,8 @@ module dna_sequencer #(
   reg          page_s1;
   wire         word_here = word_valid && word_dest == `DNA_DEST_PROGRAM;
 
+  wire         unused = &{1'b0, word_base[13:7]};
+
   always @(posedge clk) begin
     write_s1 <= word_here;
     page_s1  <= word_here && word_last;

@@ -1,0 +1,74 @@
+"""What came out against what was expected: bits of every tensor, cycles of every layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from memory_image import WORD_BYTES
+from program_folder import ProgramFolder
+
+
+def first_difference(tensor: dict[str, Any], place: int, expected: int, got: int) -> dict[str, Any]:
+    """Where byte `place` of a tensor in memory is, and both values as the numbers they mean."""
+    word, byte = divmod(place, WORD_BYTES)
+    rows, col = divmod(word, tensor["width"])
+    row, group = divmod(rows, tensor["groups"])
+    sign = 256 if tensor["signed"] else 0
+    return {
+        "row": row,
+        "col": col,
+        "channel": WORD_BYTES * group + byte,
+        "group": group,
+        "word": tensor["address"] + word,
+        "expected": expected - sign if expected > 127 else expected,
+        "got": got - sign if got > 127 else got,
+    }
+
+
+def tensor_difference(tensor: dict[str, Any], expected: bytes, got: bytes) -> dict[str, Any]:
+    """How many bits and elements of a tensor differ, and the first of them; `expected` and `got` are its memory."""
+    want = np.frombuffer(expected, np.uint8)
+    have = np.frombuffer(got, np.uint8)
+    places = np.flatnonzero(want != have)
+    result: dict[str, Any] = {
+        "bits_different": int(np.unpackbits(want ^ have).sum()),
+        "elements_different": len(places),
+        "first_difference": None,
+    }
+    if len(places):
+        place = int(places[0])
+        result["first_difference"] = first_difference(tensor, place, int(want[place]), int(have[place]))
+    return result
+
+
+def layers(
+    program: ProgramFolder, memory: bytes, start: int, counters: list[dict[str, int]], *, with_cycles: bool
+) -> list[dict[str, Any]]:
+    """One entry per layer. `memory` begins at byte address `start`; `counters` are the layer registers, in order."""
+    result = []
+    for index, layer in enumerate(program.layers):
+        tensor = program.tensor(layer["tensor"])
+        expected = program.expected(layer["tensor"])
+        place = program.place(layer["tensor"]) - start
+        entry = {"name": layer["name"], "op": layer["op"]}
+        entry |= tensor_difference(tensor, expected, memory[place : place + len(expected)])
+        entry["cycles_rtl"] = counters[index] if index < len(counters) else None
+        entry["cycles_model"] = layer["cycles"] if with_cycles else None
+        entry["causes_different"] = causes_different(entry["cycles_model"], entry["cycles_rtl"])
+        result.append(entry)
+    return result
+
+
+def causes_different(model: dict[str, int] | None, rtl: dict[str, int] | None) -> list[str]:
+    """Names of the counters that differ; none where there is no model or no counter."""
+    if model is None or rtl is None:
+        return []
+    return [name for name, value in rtl.items() if model[name] != value]
+
+
+def is_good(result: dict[str, Any]) -> bool:
+    """Whether a run agrees in all that it was compared in."""
+    cycles = result["mode"] != "fixed" or result["cycles_model"] in (None, result["cycles_rtl"])
+    same = all(not layer["bits_different"] and not layer["causes_different"] for layer in result["layers"])
+    return result["error"] is None and cycles and same

@@ -1,0 +1,197 @@
+"""The cocotb bench: runs Programs on the accelerator and compares memory and counters with what is expected.
+
+What to run stands in the JSON file named by DNA_TASKS: a list of {"program": folder, "mode": "fixed" or "stalls",
+"seed": n}; what came out goes to the file named by DNA_RESULTS, rewritten after each task. The test fails on a
+difference.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import compare
+from cocotb.triggers import FallingEdge, RisingEdge, SimTimeoutError, with_timeout
+from memory_image import WORD_BYTES, read_hex, write_hex
+from program_folder import ProgramFolder
+
+PERIOD_NS = 10
+FILE = "memory.hex"
+STALL_FACTOR = 40
+"""Random stalls may slow a run this many times before it counts as hung."""
+SLACK_CYCLES = 20_000
+
+
+class Bench:
+    """Drives the test bench's signals between rising edges, so that no value changes at one."""
+
+    def __init__(self, dut: Any, registers: dict[str, int]) -> None:
+        self.dut = dut
+        self.registers = registers
+
+    async def cycle(self) -> None:
+        await FallingEdge(self.dut.clk)
+
+    async def reset(self) -> None:
+        """All inputs to their idle value, ten cycles of reset."""
+        await self.cycle()
+        for name in (
+            "rst_n", "s_axi_awvalid", "s_axi_wvalid", "s_axi_bready", "s_axi_arvalid", "s_axi_rready", "load", "dump",
+            "s_axi_awaddr", "s_axi_araddr", "s_axi_wdata", "stall_seed", "error_enable", "error_first", "error_last",
+            "file_name", "file_first", "file_last",
+        ):  # fmt: skip
+            getattr(self.dut, name).value = 0
+        self.set_memory({"read_latency": 1, "beat_interval": 1, "write_latency": 1}, 0)
+        for _ in range(10):
+            await self.cycle()
+        self.dut.rst_n.value = 1
+        await self.cycle()
+
+    def set_memory(self, timing: dict[str, int], stall_seed: int) -> None:
+        for name, value in timing.items():
+            getattr(self.dut, name).value = value
+        self.dut.stall_seed.value = stall_seed
+
+    async def _taken(self, valid: Any, ready: Any) -> None:
+        valid.value = 1
+        while not int(ready.value):
+            await self.cycle()
+        await self.cycle()
+        valid.value = 0
+
+    async def write(self, name: str, value: int) -> None:
+        """Write a register over AXI4-Lite."""
+        dut = self.dut
+        dut.s_axi_awaddr.value = self.registers[name]
+        dut.s_axi_wdata.value = value
+        await self._taken(dut.s_axi_awvalid, dut.s_axi_awready)
+        await self._taken(dut.s_axi_wvalid, dut.s_axi_wready)
+        while not int(dut.s_axi_bvalid.value):
+            await self.cycle()
+        assert int(dut.s_axi_bresp.value) == 0, f"write of {name} was answered with {int(dut.s_axi_bresp.value)}"
+        await self._taken(dut.s_axi_bready, dut.s_axi_bvalid)
+
+    async def read(self, name: str) -> int:
+        """Read a register over AXI4-Lite."""
+        dut = self.dut
+        dut.s_axi_araddr.value = self.registers[name]
+        await self._taken(dut.s_axi_arvalid, dut.s_axi_arready)
+        while not int(dut.s_axi_rvalid.value):
+            await self.cycle()
+        assert int(dut.s_axi_rresp.value) == 0, f"read of {name} was answered with {int(dut.s_axi_rresp.value)}"
+        value = int(dut.s_axi_rdata.value)
+        await self._taken(dut.s_axi_rready, dut.s_axi_rvalid)
+        return value
+
+    async def transfer(self, signal: str, first: int, count: int) -> None:
+        """Load or dump `count` words from word `first` on, through the file."""
+        self.dut.file_name.value = int.from_bytes(FILE.encode(), "big")
+        self.dut.file_first.value = first
+        self.dut.file_last.value = first + count - 1
+        getattr(self.dut, signal).value = 1
+        await self.cycle()
+        getattr(self.dut, signal).value = 0
+        await self.cycle()
+
+
+async def check_capabilities(bench: Bench, program: ProgramFolder) -> None:
+    """The accelerator must be the one the Program was compiled for."""
+    for name, expected in program.capabilities.items():
+        got = await bench.read(name)
+        assert got == expected, f"register {name} is 0x{got:08X}, the program was compiled for 0x{expected:08X}"
+
+
+async def execute(bench: Bench, program: ProgramFolder, mode: str) -> str | None:
+    """Run the Program; what went wrong, if it did not end properly."""
+    for region, address in program.base_addresses.items():
+        await bench.write(f"BASE_{region}_LOW", address & 0xFFFFFFFF)
+        await bench.write(f"BASE_{region}_HIGH", address >> 32)
+    await bench.write("IRQ_ENABLE", 1)
+    limit = SLACK_CYCLES + program.expected_cycles * (4 if mode == "fixed" else STALL_FACTOR)
+    # The watch stands before the start: a Program may be over before the write is answered.
+    ended = cocotb.start_soon(_interrupt(bench.dut, limit))
+    await bench.write("CONTROL", 1)
+    if not await ended:
+        status = await bench.read("STATUS")
+        return f"no interrupt within {limit} cycles: hung (STATUS 0x{status:X})"
+    status = await bench.read("STATUS")
+    await bench.write("IRQ_CLEAR", 1)
+    # busy 0, done 1, interrupt 5; the others are errors
+    if status != 0b100010:
+        return f"STATUS is 0x{status:X} after the interrupt, expected 0x22"
+    if int(bench.dut.irq.value):
+        return "irq stays high after IRQ_CLEAR"
+    broken = int(bench.dut.protocol_error.value)
+    if broken:
+        return f"AXI rule {broken} was broken at port {int(bench.dut.protocol_port.value)} (list in dna_memory.v)"
+    return None
+
+
+async def _interrupt(dut: Any, cycles: int) -> bool:
+    try:
+        await with_timeout(RisingEdge(dut.irq), cycles * PERIOD_NS, "ns")
+    except SimTimeoutError:
+        return False
+    await FallingEdge(dut.clk)
+    return True
+
+
+async def layer_counters(bench: Bench, layers: int) -> list[dict[str, int]]:
+    """Per layer, in order of execution, what the LAYER registers say, by lower-case name without LAYER_."""
+    count = await bench.read("LAYER_COUNT")
+    assert count & 0xFFFF == count >> 16 == min(layers, 256), f"LAYER_COUNT is 0x{count:08X} for {layers} layers"
+    names = [name for name in bench.registers if name.startswith("LAYER_")]
+    result = []
+    for layer in range(min(layers, 256)):
+        await bench.write("LAYER_SELECT", layer)
+        values = {}
+        for name in names:
+            if name not in ("LAYER_SELECT", "LAYER_COUNT"):
+                values[name.removeprefix("LAYER_").lower()] = await bench.read(name)
+        result.append(values)
+    return result
+
+
+async def run_task(bench: Bench, program: ProgramFolder, mode: str, seed: int) -> dict[str, Any]:
+    """One Program, once; its entry in the results."""
+    started = time.monotonic()
+    result: dict[str, Any] = {"program": str(program.path), "name": program.name, "mode": mode, "seed": seed}
+    write_hex(Path(FILE), program.memory_image())
+    await bench.transfer("load", 0, program.memory_words)
+    bench.set_memory(program.memory_timing, 0 if mode == "fixed" else seed)
+    await check_capabilities(bench, program)
+    error = await execute(bench, program, mode)
+    result |= {"error": error, "layers": [], "cycles_model": program.model_cycles, "cycles_rtl": None}
+    if error is None:
+        result["cycles_rtl"] = await bench.read("CYCLES")
+        counters = await layer_counters(bench, len(program.layers))
+        first = program.first_written
+        await bench.transfer("dump", first, program.memory_words - first)
+        memory = read_hex(Path(FILE), program.memory_words - first)
+        result["layers"] = compare.layers(program, memory, first * WORD_BYTES, counters, with_cycles=mode == "fixed")
+    result["ok"] = compare.is_good(result)
+    result["seconds"] = round(time.monotonic() - started, 3)
+    return result
+
+
+@cocotb.test()
+async def programs(dut: Any) -> None:
+    """Every task; all must agree."""
+    tasks = json.loads(Path(os.environ["DNA_TASKS"]).read_text())
+    output = Path(os.environ["DNA_RESULTS"])
+    results: list[dict[str, Any]] = []
+    bench: Bench | None = None
+    for task in tasks:
+        program = ProgramFolder(Path(task["program"]))
+        # One reset for all tasks, for a Program must leave nothing behind; after a failure, anything goes.
+        if bench is None or results[-1]["error"]:
+            bench = Bench(dut, program.registers)
+            await bench.reset()
+        results.append(await run_task(bench, program, task["mode"], task["seed"]))
+        output.write_text(json.dumps(results))
+    bad = [result for result in results if not result["ok"]]
+    assert not bad, f"{len(bad)} of {len(results)} runs differ"
