@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from dna.accelerator.board import board_names, load_board
-from dna.cli_output import console, table
 from dna.doctor import checks
+from dna.report.console import console, table
 
 _COLOURS = {"present": "green", "missing": "red", "unfit": "red"}
 

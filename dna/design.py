@@ -64,6 +64,10 @@ class Design:
         temporary = folder / ".weights.npz"
         save_weights(temporary, self.weights)
         temporary.replace(folder / "weights.npz")
+        write_atomically(folder / "design.yaml", self.text())
+
+    def text(self) -> str:
+        """The content of design.yaml."""
         content = {
             "format": FORMAT,
             "network": network_to_dict(self.network),
@@ -72,9 +76,7 @@ class Design:
             "board": to_plain(self.board),
             "metrics": to_plain(self.metrics),
         }
-        write_atomically(
-            folder / "design.yaml", yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
-        )
+        return yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
 
     @classmethod
     def load(cls, folder: Path) -> Design:

@@ -83,7 +83,7 @@ def _layers(summary: Summary) -> str:
         "#utilisation",
         "#cycles, model",
         "#cycles, RTL",
-        "#bytes that differ",
+        "#bits that differ",
     )
     rows = [
         (
@@ -94,7 +94,7 @@ def _layers(summary: Summary) -> str:
             f"{row.utilisation(summary.chunk.multipliers):.1%}",
             f"{row.cycles_model:,}",
             _count(row.cycles_rtl),
-            _count(row.different_bytes),
+            _count(row.different_bits),
         )
         for row in summary.layers
     ]

@@ -1,4 +1,4 @@
-"""How commands print: one console, tables alike, and a closed pipe that ends quietly."""
+"""How everything prints: one console, tables alike, and a closed pipe that ends quietly."""
 
 from __future__ import annotations
 

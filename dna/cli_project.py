@@ -1,0 +1,78 @@
+"""`dna generate`, `dna verify`, `dna report`: from a run's Design to hardware that is known to be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from dna import runs
+from dna.report.console import console
+
+RUN_HELP = "Run folder, name or number; default: the latest run."
+
+
+@click.command()
+@click.option("--design", "run_name", metavar="RUN", help=RUN_HELP)
+@click.option("--board", help="Another board than the one searched for: a name, or a YAML file.")
+@click.option(
+    "--frame",
+    type=click.Path(path_type=Path),
+    help="Frame to prove it with: .npy, integers, height × width × channels.",
+)
+@click.option("--out", type=click.Path(path_type=Path), help="Project folder; default: RUN/project.")
+@click.option("--force", is_flag=True, help="Move a folder that is in the way aside.")
+def generate(run_name: str | None, board: str | None, frame: Path | None, out: Path | None, force: bool) -> None:
+    """Write the hardware: Verilog, program, reference, and a test bench that runs on its own."""
+    from dna.design import Design
+    from dna.project import frame_for, on_board, write_project
+
+    run = runs.find(run_name)
+    design = Design.load(run.design)
+    if board is not None:
+        design = on_board(design, board)
+    target = out or run.project
+    times = write_project(design, target, frame_for(design, frame), force)
+    screen = console()
+    screen.print(f"project   {target}")
+    screen.print(
+        f"expected  {times.cycles:,} cycles per frame on a memory of {design.board.memory.read_latency} cycles latency"
+    )
+    screen.print(f"next      dna verify{'' if out is None else f' {out}'}      (or: make -C {target / 'sim'})")
+
+
+@click.command()
+@click.argument("project", required=False, type=click.Path(path_type=Path))
+@click.option("--design", "run_name", metavar="RUN", help=RUN_HELP)
+@click.option("--seed", default=1, show_default=True, help="Seed of the random stalls and of values after power-up.")
+@click.option("--waves", is_flag=True, help="Record a trace of all signals (slow).")
+def verify(project: Path | None, run_name: str | None, seed: int, waves: bool) -> None:
+    """Simulate the project and compare every layer's bits and cycles.
+
+    Twice: on a memory of fixed timing (bits and cycles must be equal) and on one with random stalls (bits must be
+    equal). Exits with 1 on any difference, and says which layer, element and counter.
+    """
+    from dna.verification import show, verify_project
+
+    run = None if project is not None and run_name is None else runs.find(run_name)
+    folder = project or (run.project if run else Path())
+    result = verify_project(folder, seed=seed, waves=waves)
+    if run is not None:
+        run.write("verify", result)
+    show(result, console())
+    if not result["ok"]:
+        raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.option("--design", "run_name", metavar="RUN", help=RUN_HELP)
+def report(run_name: str | None) -> None:
+    """Write one HTML page about a run, and print what it says."""
+    from dna.report.build import summarise, write_report
+    from dna.report.tables import overview
+
+    run = runs.find(run_name)
+    screen = console()
+    screen.print(overview(summarise(run)))
+    write_report(run)
+    screen.print(f"\nreport  {run.report / 'index.html'}")

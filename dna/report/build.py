@@ -1,0 +1,101 @@
+"""A run's folder to its Summary: the Design, its schedule, and what verification found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from dna.accelerator.chunk import Chunk
+from dna.cost.resources import Resources, resources
+from dna.cost.schedule import CAUSES, Schedule, schedule
+from dna.design import Design
+from dna.network.network import Network
+from dna.project import compiled
+from dna.record import from_plain
+from dna.report.page import html_page
+from dna.report.summary import LayerRow, Rival, Summary, layer_kind, layer_shape
+from dna.runs import Run, write_atomically
+
+CAUSE_NAMES = dict(zip(CAUSES, ("multiplying", "input", "weights", "residual", "output", "other"), strict=True))
+"""`wait_...` counters as the chart names them."""
+
+
+def summarise(run: Run) -> Summary:
+    """Everything known of the run. UserError if it holds no Design."""
+    design = Design.load(run.design)
+    return summary_of(design, run.path.name, run.read("verify"))
+
+
+def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -> Summary:
+    """`verified`: what verification wrote, see `dna.verify`; None: not verified."""
+    times = schedule(compiled(design), design.board.memory)
+    chunk = design.accelerator.chunks[0]
+    fixed, stalled = _runs(verified, "fixed"), _runs(verified, "stalls")
+    metrics = design.metrics
+    return Summary(
+        title=f"{design.network.name} on {design.board.name}: {title}",
+        board=design.board,
+        chunk=chunk,
+        layers=_layers(design.network, times, fixed[0]["layers"] if fixed else None),
+        cycles_model=times.cycles,
+        used=resources(chunk),
+        accuracy=dict(metrics.get("accuracy", {})),
+        cycles_rtl=fixed[0]["cycles_rtl"] if fixed else None,
+        bits_equal=_equal(fixed),
+        bits_equal_with_stalls=_equal(stalled),
+        rivals=tuple(_rival(entry) for entry in metrics.get("rivals", ())),
+        seconds=dict(metrics.get("seconds", {})),
+    )
+
+
+def write_report(run: Run) -> list[str]:
+    """Writes `report/index.html` of the run; returns the names of the files."""
+    write_atomically(run.report / "index.html", html_page(summarise(run)))
+    return ["index.html"]
+
+
+def _runs(verified: Mapping[str, Any] | None, mode: str) -> list[Mapping[str, Any]]:
+    return [entry for entry in verified["runs"] if entry["mode"] == mode] if verified else []
+
+
+def _equal(runs: Sequence[Mapping[str, Any]]) -> bool | None:
+    """Whether every layer of every run has the reference's bits; a run that broke off has not."""
+    if not runs:
+        return None
+    return all(entry["error"] is None and not any(la["bits_different"] for la in entry["layers"]) for entry in runs)
+
+
+def _layers(network: Network, times: Schedule, rtl: Sequence[Mapping[str, Any]] | None) -> tuple[LayerRow, ...]:
+    rows, before, rtl_before = [], 0, 0
+    for index, (layer, planned) in enumerate(zip(network.layers, times.layers, strict=True)):
+        found = rtl[index] if rtl else None
+        counters = found["cycles_rtl"] if found else None
+        rows.append(
+            LayerRow(
+                name=layer.name,
+                kind=layer_kind(layer),
+                shape=layer_shape(layer),
+                macs=layer.macs,
+                cycles_model=planned.committed - before,
+                causes={CAUSE_NAMES[cause]: getattr(planned.causes, cause) for cause in CAUSES},
+                cycles_rtl=counters["commit"] - rtl_before if counters else None,
+                counters_different=tuple(found["causes_different"]) if found else (),
+                different_bits=found["bits_different"] if found else None,
+            )
+        )
+        before = planned.committed
+        rtl_before = counters["commit"] if counters else rtl_before
+    return tuple(rows)
+
+
+def _rival(entry: Mapping[str, Any]) -> Rival:
+    """From the Design's metrics."""
+    return Rival(
+        name=str(entry["name"]),
+        chunk=from_plain(Chunk, entry["chunk"], "metrics.rivals.chunk"),
+        cycles=int(entry["cycles"]),
+        used=Resources(**entry["used"]),
+        share_percent=float(entry["share_percent"]),
+        feasible=bool(entry["feasible"]),
+        note=str(entry.get("note", "")),
+    )
