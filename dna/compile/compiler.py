@@ -119,9 +119,9 @@ class _Emitter:
     def run(self) -> None:
         """Order of a step: its LAYER if it changes, its loads, the next weight tile, TILE, STORE.
 
-        Loads run ahead of the array by themselves, for the sequencer hands jobs out as long as queues have room. Weights
-        are the exception: the next weight tile, the next layer's included, is asked for as soon as its slot is about to
-        become free. On a shared port it comes after the second input tile, which is needed earlier.
+        Loads run ahead of the array by themselves, for the sequencer hands jobs out as long as queues have room.
+        Weights are the exception: the next weight tile, the next layer's included, is asked for as soon as its slot is
+        about to become free. On a shared port it comes after the second input tile, which is needed earlier.
         """
         units = _units(self.network, self.mapping)
         first_use = {unit.weight_tile: unit for unit in reversed(units)}

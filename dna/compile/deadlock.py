@@ -105,7 +105,8 @@ class _Walk:
         raise ProgramError(f"instruction {self.at} ({instruction.op}, layer {instruction.layer}) {message}")
 
     def run(self) -> None:
-        for self.at, instruction in enumerate(self.program.instructions):
+        for at, instruction in enumerate(self.program.instructions):
+            self.at = at
             if instruction.op == "LAYER":
                 self.layer = instruction
             elif instruction.op != "END":
@@ -199,8 +200,10 @@ class _Walk:
 
     def _tile(self, job: Instruction) -> None:
         chunk, layer = self.program.chunk, self.layer
-        waits = {name: self._threshold(f"loaded.{name}", job[f"wait_{short}"], self.loaded[name])
-                 for name, short in (("input", "in"), ("weight", "w"), ("residual", "res"))}
+        waits = {
+            name: self._threshold(f"loaded.{name}", job[f"wait_{short}"], self.loaded[name])
+            for name, short in (("input", "in"), ("weight", "w"), ("residual", "res"))
+        }
         self.buffers["input"].read(job["in_base"], layer["window_h"] * layer["row_pitch"], waits["input"], self.fail)
         if waits["weight"] <= self.freed_weight:
             self.fail("does not wait for its weight tile")

@@ -8,7 +8,7 @@ from numpy.random import Generator
 
 from dna.accelerator import tile
 from dna.accelerator.chunk import INPUT_CHANNELS, POST_LANES, Chunk
-from dna.accelerator.mapping import LayerMapping, Mapping
+from dna.accelerator.mapping import LayerMapping, Mapping, Order
 from dna.compile.limits import check, fits, slices, strides
 from dna.errors import UserError
 from dna.network.layer import Layer
@@ -171,7 +171,7 @@ def _draw(layer: Layer, chunk: Chunk, rng: Generator) -> LayerMapping:
             in_channels = _draw_channels(rng, layer.in_channels)
         if not (layer.padding[0] or layer.padding[2]):
             kernel_rows = int(rng.integers(1, layer.kernel[0] + 1))
-    order = "inputs" if rng.random() < 0.5 else "weights"
+    order: Order = "inputs" if rng.random() < 0.5 else "weights"
     return LayerMapping(lanes_y, lanes_x, lane_rows, lane_cols, out_channels, in_channels, kernel_rows, order)
 
 
@@ -187,7 +187,7 @@ def _draw_channels(rng: Generator, channels: int) -> int:
 
 
 def random_chunk(rng: Generator) -> Chunk:
-    """A small chunk, every array shape, number of post lanes, port and burst possible; always with a residual buffer."""
+    """A small chunk, any array shape, post lanes, ports and bursts; always with a residual buffer."""
     while True:
         oc, ic = int(rng.choice([2, 4, 8, 16, 32, 48])), int(rng.choice(INPUT_CHANNELS))
         if oc * ic % 16 == 0 and oc * ic <= 256:

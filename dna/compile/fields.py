@@ -117,6 +117,4 @@ def weight_stream(layer: Layer, weights: LayerWeights, chunk: Chunk, step: Step)
 def param_stream(weights: LayerWeights, chunk: Chunk, step: Step) -> bytes:
     """Bytes of the parameters of the step's output channels."""
     part = slice(step.channels.first, step.channels.end)
-    return layout.param_stream(
-        weights.bias[part], weights.multiplier[part], weights.shift[part], chunk.post_lanes
-    )
+    return layout.param_stream(weights.bias[part], weights.multiplier[part], weights.shift[part], chunk.post_lanes)

@@ -65,6 +65,8 @@ class Machine:
         self.instructions = np.zeros((2 * PAGE_INSTRUCTIONS, INSTRUCTION_BYTES), np.uint8)
         self.pages = 0
         self.pc = 0
+        self.offered: Instruction | None = None
+        """The instruction at `pc`, once it was read."""
         self.ports: list[deque[Instruction]] = [deque() for _ in range(self.chunk.ports)]
         self.compute: deque[Instruction] = deque()
         self.post: deque[tuple[Instruction, Instruction, NDArray[np.int64]]] = deque()
@@ -114,7 +116,9 @@ class Machine:
         """The instruction to be handed out next, None while its page is on the way."""
         if self.pc >= self.pages * PAGE_INSTRUCTIONS:
             return None
-        return decode(self.instructions[self.pc % (2 * PAGE_INSTRUCTIONS)].tobytes())
+        if self.offered is None:
+            self.offered = decode(self.instructions[self.pc % (2 * PAGE_INSTRUCTIONS)].tobytes())
+        return self.offered
 
     def _ended(self) -> bool:
         following = self._next()
@@ -136,6 +140,7 @@ class Machine:
         for queue in queues:
             queue.append(job)
         self.pc += 1
+        self.offered = None
         return True
 
     # ---- read ports
