@@ -52,10 +52,10 @@ def explain(result: dict[str, Any]) -> list[str]:
     for layer in result["layers"]:
         if layer["bits_different"]:
             first = layer["first_difference"]
+            place = f"row {first['row']}, column {first['col']}, channel {first['channel']}"
             lines.append(
-                f"layer {layer['name']}: {layer['bits_different']} bits in {layer['elements_different']} elements differ, first at"
-                f" row {first['row']}, column {first['col']}, channel {first['channel']}:"
-                f" expected {first['expected']}, got {first['got']}"
+                f"layer {layer['name']}: {layer['bits_different']} bits in {layer['elements_different']} elements differ,"
+                f" first at {place}: expected {first['expected']}, got {first['got']}"
             )
         for cause in layer["causes_different"]:
             model, rtl = layer["cycles_model"][cause], layer["cycles_rtl"][cause]

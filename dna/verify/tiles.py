@@ -1,0 +1,65 @@
+"""Which tile wrote a word of a tensor: read from the Program's own instructions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dna.accelerator.isa import INSTRUCTION_BYTES, REGIONS
+from dna.compile.program import Instruction, decode
+
+
+@dataclass(frozen=True)
+class WrittenBy:
+    """The STORE that writes a word: its place among the tensor's STOREs, their number, and its instruction's place."""
+
+    tile: int
+    tiles: int
+    instruction: int
+
+
+def instructions(image: bytes) -> Iterator[tuple[int, Instruction]]:
+    """Instructions of a Program image up to END, with their numbers."""
+    for number in range(len(image) // INSTRUCTION_BYTES):
+        instruction = decode(image[number * INSTRUCTION_BYTES : (number + 1) * INSTRUCTION_BYTES])
+        if instruction.op == "END":
+            return
+        yield number, instruction
+
+
+def covers(store: Instruction, word: int) -> bool:
+    """Whether one of the STORE's runs holds the word (of the STORE's region)."""
+    for outer in range(store["n_outer"]):
+        offset = word - store["address"] - outer * store["stride_outer"]
+        if store["n_inner"] == 1:
+            inner = 0
+        else:
+            inner = min(max(offset // store["stride_inner"], 0), store["n_inner"] - 1)
+        if 0 <= offset - inner * store["stride_inner"] < store["run"]:
+            return True
+    return False
+
+
+def written_by(image: bytes, region: str, first: int, words: int, word: int) -> WrittenBy | None:
+    """Who writes `word` of a tensor of `words` words from word `first` of the region on; None if nobody does."""
+    found, tiles = None, 0
+    for number, instruction in instructions(image):
+        inside = first <= instruction["address"] < first + words
+        if instruction.op != "STORE" or instruction["region"] != REGIONS[region] or not inside:
+            continue
+        if found is None and covers(instruction, word):
+            found = (tiles, number)
+        tiles += 1
+    return None if found is None else WrittenBy(found[0], tiles, found[1])
+
+
+def describe_tile(program: Path, tensor_name: str, word: int) -> str:
+    """In words, which tile of the tensor holds `word` of its region. `program` is a program folder."""
+    tensor = json.loads((program / "program.json").read_text())["tensors"][tensor_name]
+    image = (program / "program.bin").read_bytes()
+    found = written_by(image, tensor["region"], tensor["address"], tensor["words"], word)
+    if found is None:
+        return "no tile writes it"
+    return f"tile {found.tile + 1} of {found.tiles} (instruction {found.instruction})"
