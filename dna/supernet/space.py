@@ -35,7 +35,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Space:
-    """Stem convolution, searchable blocks, head convolution, global average pooling, fully connected layer."""
+    """Stem convolution, searchable blocks, head convolution, average pooling, fully connected layer."""
 
     image: tuple[int, int, int]
     """(height, width, channels)."""
@@ -46,6 +46,8 @@ class Space:
     head_channels: int
     kernels: tuple[int, ...] = (3, 5)
     expansions: tuple[int, ...] = (1, 3, 6)
+    pooled: int = 1
+    """Height and width after average pooling: 1 pools globally; on tiny images a few positions tell more."""
 
     def __post_init__(self) -> None:
         if not self.blocks or not self.kernels or not self.expansions:
@@ -113,13 +115,19 @@ def block_layers(block: int, spec: Block, operator: Operator, source: Layer) -> 
 
 
 def tail_layers(space: Space, source: Layer) -> list[Layer]:
-    """Head convolution, global average pooling and classifier."""
+    """Head convolution, average pooling and classifier."""
     head = _pointwise("head", source, space.head_channels, relu=True)
+    height, width = head.out_height // space.pooled, head.out_width // space.pooled
+    stride = (1, 1) if space.pooled == 1 else (height, width)
     pool = Layer(
         "pool", "avgpool", "head", head.out_channels, head.out_height, head.out_width, head.out_channels,
-        kernel=(head.out_height, head.out_width), in_signed=False, out_signed=False, lo=0, hi=255,
+        kernel=(height, width), stride=stride, in_signed=False, out_signed=False, lo=0, hi=255,
     )  # fmt: skip
-    return [head, pool, Layer("fc", "fc", "pool", head.out_channels, 1, 1, space.classes, in_signed=False)]
+    fc = Layer(
+        "fc", "fc", "pool", head.out_channels, pool.out_height, pool.out_width, space.classes,
+        kernel=(pool.out_height, pool.out_width), in_signed=False,
+    )  # fmt: skip
+    return [head, pool, fc]
 
 
 def space_network(space: Space, choice: Sequence[int], name: str) -> Network:
