@@ -53,10 +53,9 @@ def explain(result: dict[str, Any]) -> list[str]:
         if layer["bits_different"]:
             first = layer["first_difference"]
             place = f"row {first['row']}, column {first['col']}, channel {first['channel']}"
-            lines.append(
-                f"layer {layer['name']}: {layer['bits_different']} bits in {layer['elements_different']} elements differ,"
-                f" first at {place}: expected {first['expected']}, got {first['got']}"
-            )
+            extent = f"{layer['bits_different']} bits in {layer['elements_different']} elements differ"
+            values = f"expected {first['expected']}, got {first['got']}"
+            lines.append(f"layer {layer['name']}: {extent}, first at {place}: {values}")
         for cause in layer["causes_different"]:
             model, rtl = layer["cycles_model"][cause], layer["cycles_rtl"][cause]
             lines.append(f"layer {layer['name']}: counter {cause} is {model} by the model, {rtl} in the RTL")

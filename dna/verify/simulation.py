@@ -28,8 +28,8 @@ COUNTERS = (*SNAPSHOT, "commit")
 
 @dataclass(frozen=True)
 class LayerResult:
-    """One layer of one run. `model` and `rtl` are counters by name (`COUNTERS`), from the start of the Program; `model` is
-    None with random stalls, `rtl` None beyond the layers that the hardware records. `differences` has a line per difference.
+    """One layer of one run. `model` and `rtl` are counters by name (`COUNTERS`), from the start of the Program; `model`
+    is None with random stalls, `rtl` None beyond the layers that the hardware records. `differences`: one line each.
     """
 
     name: str
@@ -102,8 +102,8 @@ def verify(
 ) -> VerifyResult:
     """Simulate `programs` (folders; default: the project's own) in each mode, and compare bits and cycles.
 
-    `build` keeps built simulations (default: in the project), `results` gets results.json and the log. UserError if `project`
-    is no Project or the simulation cannot be built or run, with the reason.
+    `build` keeps built simulations (default: in the project), `results` gets results.json and the log. UserError if
+    `project` is no Project or the simulation cannot be built or run, with the reason.
     """
     if not (project / MARK).is_file():
         raise UserError(f"{project} is not a project: {MARK} is missing; dna generate writes one")
