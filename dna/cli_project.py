@@ -8,6 +8,7 @@ import click
 
 from dna import runs
 from dna.report.console import console
+from dna.runs import record_verification
 
 RUN_HELP = "Run folder, name or number; default: the latest run."
 
@@ -52,15 +53,19 @@ def verify(project: Path | None, run_name: str | None, seed: int, waves: bool) -
     Twice: on a memory of fixed timing (bits and cycles must be equal) and on one with random stalls (bits must be
     equal). Exits with 1 on any difference, and says which layer, element and counter.
     """
-    from dna.verification import show, verify_project
+    from dna.verify import verify as verify_project
 
-    run = None if project is not None and run_name is None else runs.find(run_name)
-    folder = project or (run.project if run else Path())
-    result = verify_project(folder, seed=seed, waves=waves)
-    if run is not None:
-        run.write("verify", result)
-    show(result, console())
-    if not result["ok"]:
+    folder = project or runs.find(run_name).project
+    screen = console()
+    with screen.status("building and running the simulation"):
+        result = verify_project(folder, seed=seed, waves=waves)
+    if (folder.parent / "run.yaml").is_file():
+        record_verification(runs.Run(folder.parent), folder, result.report)
+    screen.print(result.table())
+    screen.print(
+        "equal: every bit and every cycle" if result.ok else "DIFFERENT", style="green" if result.ok else "bold red"
+    )
+    if not result.ok:
         raise click.exceptions.Exit(1)
 
 

@@ -9,6 +9,7 @@ The numbers count over all names, so the highest is the latest run. A run's fold
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -164,3 +165,22 @@ def find(given: str | Path | None = None, root: Path = RUNS) -> Run:
             return run
     names = ", ".join(run.path.name for run in numbered(root)) or "none"
     raise UserError(f"no run '{given}'; under {root} there are: {names}")
+
+
+def record_verification(run: Run, project: Path, report: Path) -> None:
+    """Keeps what verification found in the run, together with the Design for which it was found."""
+    content = json.loads(report.read_text(encoding="utf-8"))
+    run.write("verify", {"design": digest((project / "design.yaml").read_bytes()), **content})
+
+
+def verification_of(run: Run) -> dict[str, Any] | None:
+    """What verification found of the run's present Design; None if it was never verified, or changed since."""
+    content = run.read("verify")
+    path = run.design / "design.yaml"
+    if content is None or not path.is_file() or content.get("design") != digest(path.read_bytes()):
+        return None
+    return content
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

@@ -14,7 +14,7 @@ from dna.project import compiled
 from dna.record import from_plain
 from dna.report.page import html_page
 from dna.report.summary import LayerRow, Rival, Summary, layer_kind, layer_shape
-from dna.runs import Run, write_atomically
+from dna.runs import Run, verification_of, write_atomically
 
 CAUSE_NAMES = dict(zip(CAUSES, ("multiplying", "input", "weights", "residual", "output", "other"), strict=True))
 """`wait_...` counters as the chart names them."""
@@ -23,7 +23,7 @@ CAUSE_NAMES = dict(zip(CAUSES, ("multiplying", "input", "weights", "residual", "
 def summarise(run: Run) -> Summary:
     """Everything known of the run. UserError if it holds no Design."""
     design = Design.load(run.design)
-    return summary_of(design, run.path.name, run.read("verify"))
+    return summary_of(design, run.path.name, verification_of(run))
 
 
 def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -> Summary:

@@ -60,6 +60,13 @@ def equal_verification(project):
     return {"ok": True, "runs": [one, {**copy.deepcopy(one), "mode": "stalls", "cycles_rtl": program["cycles"] + 99}]}
 
 
+def record(run, content):
+    """As `dna verify` does."""
+    report = run.path / "results.json"
+    report.write_text(json.dumps(content))
+    runs.record_verification(run, run.project, report)
+
+
 def test_generate_takes_the_latest_run(run, capsys):
     assert cli.main(["generate"]) == 0
     out = capsys.readouterr().out
@@ -118,7 +125,7 @@ def test_report_before_and_after_verification(run, capsys):
     assert cli.main(["report"]) == 0
     assert "not verified" in capsys.readouterr().out
     assert cli.main(["generate"]) == 0
-    run.write("verify", equal_verification(run.project))
+    record(run, equal_verification(run.project))
     assert cli.main(["report"]) == 0
     out = capsys.readouterr().out
     assert "bits equal                 yes" in out and "cycles equal               yes" in out
@@ -126,10 +133,38 @@ def test_report_before_and_after_verification(run, capsys):
     assert "98.00%" in page and "not verified" not in page
 
 
+def test_a_design_that_changed_since_is_not_verified(run, design):
+    assert cli.main(["generate"]) == 0
+    record(run, equal_verification(run.project))
+    assert summarise(run).cycles_equal is True
+    replace(design, metrics={"accuracy": {"int8": 0.5}}).save(run.design)
+    assert summarise(run).cycles_equal is None
+
+
+def test_verify_simulates_and_records(run, capsys):
+    assert cli.main(["verify"]) == 2
+    assert "is not a project" in capsys.readouterr().err
+    assert cli.main(["generate"]) == 0
+    assert cli.main(["verify"]) == 0
+    assert "equal: every bit and every cycle" in capsys.readouterr().out
+    summary = summarise(run)
+    assert (summary.bits_equal, summary.bits_equal_with_stalls, summary.cycles_equal) == (True, True, True)
+    # A byte of the reference changed: the same simulation must now be told apart from it.
+    program = json.loads((run.project / "program" / "program.json").read_text())
+    path = run.project / "program" / program["tensors"][program["output"]]["file"]
+    damaged = bytearray(path.read_bytes())
+    damaged[0] ^= 1
+    path.write_bytes(damaged)
+    assert cli.main(["verify"]) == 1
+    out = capsys.readouterr().out
+    assert "DIFFERENT" in out and f"layer '{program['output']}': 1 bits in 1 elements differ" in out
+    assert summarise(run).bits_equal is False
+
+
 def test_summary_adds_up_and_sees_every_kind_of_difference(run, design):
     assert cli.main(["generate"]) == 0
     good = equal_verification(run.project)
-    run.write("verify", good)
+    record(run, good)
     summary = summarise(run)
     assert [row.cycles_rtl for row in summary.layers] == [row.cycles_model for row in summary.layers]
     assert sum(row.cycles_model for row in summary.layers) <= summary.cycles_model
@@ -137,15 +172,15 @@ def test_summary_adds_up_and_sees_every_kind_of_difference(run, design):
 
     bits = copy.deepcopy(good)
     bits["runs"][1]["layers"][0]["bits_different"] = 3
-    run.write("verify", bits)
+    record(run, bits)
     assert (summarise(run).bits_equal, summarise(run).bits_equal_with_stalls) == (True, False)
 
     cause = copy.deepcopy(good)
     cause["runs"][0]["layers"][1]["causes_different"] = ["wait_input"]
-    run.write("verify", cause)
+    record(run, cause)
     assert summarise(run).cycles_equal is False
 
     hung = copy.deepcopy(good)
     hung["runs"][0] |= {"error": "no interrupt", "layers": [], "cycles_rtl": None, "ok": False}
-    run.write("verify", hung)
+    record(run, hung)
     assert summarise(run).bits_equal is False
