@@ -3,21 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from dna.accelerator.chunk import Chunk
-from dna.cost.resources import Resources, resources
+from dna.cost.resources import resources
 from dna.cost.schedule import CAUSES, Schedule, schedule
 from dna.design import Design
 from dna.network.network import Network
 from dna.project import compiled
 from dna.record import from_plain
 from dna.report.page import html_page
-from dna.report.summary import LayerRow, Rival, Summary, layer_kind, layer_shape
+from dna.report.summary import LayerRow, Summary, layer_kind, layer_shape
 from dna.runs import Run, verification_of, write_atomically
+from dna.search.rivals import Rival
 
 CAUSE_NAMES = dict(zip(CAUSES, ("multiplying", "input", "weights", "residual", "output", "other"), strict=True))
 """`wait_...` counters as the chart names them."""
+
+
+@dataclass(frozen=True)
+class Rivals:
+    """As they stand in a Design's metrics."""
+
+    rivals: tuple[Rival, ...]
 
 
 def summarise(run: Run) -> Summary:
@@ -43,7 +51,7 @@ def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -
         cycles_rtl=fixed[0]["cycles_rtl"] if fixed else None,
         bits_equal=_equal(fixed),
         bits_equal_with_stalls=_equal(stalled),
-        rivals=tuple(_rival(entry) for entry in metrics.get("rivals", ())),
+        rivals=from_plain(Rivals, {"rivals": metrics.get("rivals", [])}, "metrics").rivals,
         seconds=dict(metrics.get("seconds", {})),
     )
 
@@ -86,16 +94,3 @@ def _layers(network: Network, times: Schedule, rtl: Sequence[Mapping[str, Any]] 
         before = planned.committed
         rtl_before = counters["commit"] if counters else rtl_before
     return tuple(rows)
-
-
-def _rival(entry: Mapping[str, Any]) -> Rival:
-    """From the Design's metrics."""
-    return Rival(
-        name=str(entry["name"]),
-        chunk=from_plain(Chunk, entry["chunk"], "metrics.rivals.chunk"),
-        cycles=int(entry["cycles"]),
-        used=Resources(**entry["used"]),
-        share_percent=float(entry["share_percent"]),
-        feasible=bool(entry["feasible"]),
-        note=str(entry.get("note", "")),
-    )

@@ -9,6 +9,7 @@ from dna.accelerator.board import Board
 from dna.accelerator.chunk import Chunk
 from dna.cost.resources import Resources
 from dna.network.layer import Layer
+from dna.search.rivals import Rival
 
 
 @dataclass(frozen=True)
@@ -31,21 +32,6 @@ class LayerRow:
     def utilisation(self, multipliers: int) -> float:
         """Multiply-accumulates done over those that the array could have done, 0 to 1."""
         return self.macs / (self.cycles_model * multipliers) if self.cycles_model else 0.0
-
-
-@dataclass(frozen=True)
-class Rival:
-    """One way to choose the accelerator for the same network, goal and board."""
-
-    name: str
-    chunk: Chunk
-    cycles: int
-    """Of one frame, by the model."""
-    used: Resources
-    share_percent: float
-    """The mean of its DSP, BRAM and LUT fractions of the board: what "least hardware" minimises."""
-    feasible: bool
-    note: str = ""
 
 
 @dataclass(frozen=True)

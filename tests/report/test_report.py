@@ -15,7 +15,8 @@ from dna.report.architecture import GRID_COLS, GRID_ROWS, architecture_svg
 from dna.report.charts import BAR, share_bars, stacked_bars
 from dna.report.page import html_page
 from dna.report.picture import readme_picture
-from dna.report.summary import LayerRow, Rival, Summary
+from dna.report.summary import LayerRow, Summary
+from dna.search.rivals import Rival
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMESPACE = "{http://www.w3.org/2000/svg}"

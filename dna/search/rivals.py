@@ -1,0 +1,88 @@
+"""The found accelerator beside others for the same network, board and goal: the proven optimum, and random ones.
+
+All are priced by the exact schedule, not by the closed form they were searched with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dna.accelerator.board import Board
+from dna.accelerator.chunk import Accelerator, Chunk
+from dna.accelerator.mapping import Mapping
+from dna.compile.compiler import compile as compile_design
+from dna.cost.resources import RESOURCES, Resources, resources
+from dna.cost.schedule import schedule
+from dna.network.network import Network, Weights
+from dna.search import exact, random_search
+from dna.search.accelerator import problem
+from dna.search.goal import Goal, LeastHardware, hardware_share
+from dna.search.mapping_space import decode, solve_mappings
+from dna.search.problem import Budget, SearchResult
+
+RANDOM_DESIGNS = 1000
+EXACT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Rival:
+    """One choice of the accelerator for a network, goal and board."""
+
+    name: str
+    chunk: Chunk
+    cycles: int
+    """Of one frame, by the exact schedule."""
+    used: Resources
+    share_percent: float
+    """The mean of its DSP, BRAM and LUT fractions of the board: what "least hardware" minimises."""
+    feasible: bool
+    """Whether it fits the board and reaches the goal, by the exact schedule."""
+    note: str = ""
+
+
+def rivals(network: Network, weights: Weights, board: Board, goal: Goal, found: Chunk, seed: int) -> list[Rival]:
+    """The found chunk, the optimum of the whole space, and the best of some random designs.
+
+    A search that finds nothing that fits the board's buffers is left out.
+    """
+    space = problem(network.layers, board, goal)
+    best = exact.search(space, Budget(seconds=EXACT_SECONDS))
+    drawn = random_search.search(space, Budget(evaluations=RANDOM_DESIGNS), seed)
+    proof = "proven" if best.lower_bound == best.cost else f"at most {_gap(best):.1%} above the bound"
+    candidates = [
+        ("found", found, ""),
+        ("exact optimum", space.space.chunk(best.design), f"{proof}, {space.space.size:,} designs"),
+        ("random", space.space.chunk(drawn.design), f"best of {RANDOM_DESIGNS:,}"),
+    ]
+    priced = [_priced(name, chunk, note, network, weights, board, goal) for name, chunk, note in candidates]
+    return [rival for rival in priced if rival is not None]
+
+
+def best_mapping(network: Network, chunk: Chunk, board: Board) -> Mapping | None:
+    """Each layer's best mapping on the chunk, None if a layer has none."""
+    solved = solve_mappings(network.layers, [chunk], board.memory)
+    if not bool(solved.feasible.all()):
+        return None
+    pairs = zip(network.layers, solved.ids[:, 0].tolist(), strict=True)
+    return Mapping(tuple(decode(layer, chunk, identity) for layer, identity in pairs))
+
+
+def _priced(
+    name: str, chunk: Chunk, note: str, network: Network, weights: Weights, board: Board, goal: Goal
+) -> Rival | None:
+    mapping = best_mapping(network, chunk, board)
+    if mapping is None:
+        return None
+    program = compile_design(network, weights, Accelerator((chunk,)), mapping)
+    cycles = schedule(program, board.memory).cycles
+    used = resources(chunk)
+    fits = all(getattr(used, resource) <= getattr(board, resource) for resource in RESOURCES)
+    fast = not isinstance(goal, LeastHardware) or cycles <= goal.cycles(board)
+    share = float(hardware_share(Resources(**{n: torch.tensor([v]) for n, v in used.as_dict().items()}), board)[0])
+    return Rival(name, chunk, cycles, used, share, fits and fast, note)
+
+
+def _gap(result: SearchResult) -> float:
+    return result.cost / result.lower_bound - 1 if result.lower_bound else float("inf")

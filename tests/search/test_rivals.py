@@ -1,0 +1,66 @@
+"""Rivals: priced alike, by the exact schedule; the optimum is not beaten; what fits nothing is left out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dna.accelerator.board import load_board
+from dna.accelerator.chunk import Chunk
+from dna.network.layer import Layer
+from dna.network.network import Network
+from dna.quantize.random import random_weights
+from dna.record import from_plain, to_plain
+from dna.search import rivals as module
+from dna.search.goal import LeastHardware
+from dna.search.rivals import Rival, best_mapping, rivals
+
+NETWORK = Network("two", (Layer("a", "conv", "input", 3, 8, 8, 16), Layer("b", "conv", "a", 16, 8, 8, 16)))
+
+
+@pytest.fixture(scope="module")
+def board():
+    return replace(load_board("pynq-z2"), dsp=64)
+
+
+@pytest.fixture(scope="module")
+def found(board):
+    weights = random_weights(NETWORK, np.random.default_rng(0))
+    chunk = Chunk(oc=16, ic=1, px=2, port_bytes=8, residual=False)
+    return rivals(NETWORK, weights, board, LeastHardware(20_000), chunk, seed=1)
+
+
+def test_all_three_are_there_and_the_optimum_is_not_beaten(found):
+    by_name = {rival.name: rival for rival in found}
+    assert list(by_name) == ["found", "exact optimum", "random"]
+    optimum = by_name["exact optimum"]
+    assert "proven" in optimum.note
+    assert optimum.feasible
+    for rival in found:
+        assert rival.share_percent >= optimum.share_percent or not rival.feasible
+        assert rival.cycles > 0
+
+
+def test_feasible_means_board_and_goal(found, board):
+    for rival in found:
+        fits = rival.used.dsp <= board.dsp and rival.used.lut <= board.lut
+        assert rival.feasible == (fits and rival.cycles <= board.cycles_per_second / 20_000)
+
+
+def test_they_survive_a_file(found):
+    assert [from_plain(Rival, to_plain(rival)) for rival in found] == found
+
+
+def test_without_a_mapping_there_is_no_rival(monkeypatch, board):
+    wide = Network("wide", (Layer("a", "fc", "input", 512, 1, 1, 512),))
+    monkeypatch.setattr(module, "best_mapping", lambda *a: None)
+    weights = random_weights(wide, np.random.default_rng(0))
+    monkeypatch.setattr(module.exact, "search", module.random_search.search)
+    monkeypatch.setattr(module, "RANDOM_DESIGNS", 5)
+    monkeypatch.setattr(module, "EXACT_SECONDS", 0.1)
+    assert rivals(wide, weights, board, LeastHardware(1.0), Chunk(), 0) == []
+
+
+def test_best_mapping_has_an_entry_per_layer(board):
+    mapping = best_mapping(NETWORK, Chunk(residual=False), board)
+    assert mapping is not None and len(mapping.layers) == 2
