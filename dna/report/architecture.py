@@ -9,6 +9,7 @@ WIDTH, HEIGHT = 960, 400
 BLUE, GREEN, AMBER, GREY = "#dcebfa", "#e0f1e3", "#fdf0d5", "#eaeef2"
 GRID_ROWS, GRID_COLS, GRID_PLANES = 16, 8, 5
 """Largest grid that is drawn cell by cell; the text beside it gives the real size."""
+LANE_PLANES = 4
 
 
 def draw_chunk(svg: Svg, chunk: Chunk, y: float = 0) -> None:
@@ -31,7 +32,7 @@ def _ports(svg: Svg, chunk: Chunk, y: float) -> None:
     requests = f"{chunk.outstanding} bursts of {chunk.burst_beats}"
     width = f"{8 * chunk.port_bytes} bit"
     svg.rect(20, y + 40, 130, 96, GREY)
-    svg.lines(30, y + 62, ("AXI4 read port 0", width, requests, "input, residual"))
+    svg.lines(30, y + 62, ("AXI4 read port 0", width, requests, "input, residual" if chunk.residual else "input"))
     if chunk.ports == 2:
         svg.rect(20, y + 170, 130, 110, GREY)
         svg.lines(30, y + 192, ("AXI4 read port 1", width, requests, "weights, parameters,", "program"))
@@ -47,7 +48,7 @@ def _ports(svg: Svg, chunk: Chunk, y: float) -> None:
 
 
 def _buffers(svg: Svg, chunk: Chunk, y: float) -> None:
-    planes = min(chunk.px, 4)
+    planes = min(chunk.px, LANE_PLANES)
     for plane in reversed(range(planes)):
         svg.rect(200 + 5 * plane, y + 50 - 5 * plane, 150, 66, BLUE)
     lanes = f"{chunk.px} pixel lane{'s' if chunk.px > 1 else ''}"
@@ -80,7 +81,7 @@ def _array(svg: Svg, chunk: Chunk, y: float) -> None:
             f"{chunk.multipliers} multiplies per cycle",
         ),
     )
-    svg.arrow((370, y + 80), (left - 2, y + 80))
+    svg.arrow((352 + 5 * (min(chunk.px, LANE_PLANES) - 1), y + 80), (left - 2, y + 80))
     svg.arrow((350, y + 198), (left - 2, y + 198))
 
 
@@ -90,8 +91,13 @@ def _output(svg: Svg, chunk: Chunk, y: float) -> None:
     step = (height - 62) / chunk.post_lanes
     for lane in range(chunk.post_lanes):
         svg.rect(left + 10, top + 54 + lane * step, 90, max(2.0, step - 2), PAPER, LINE, 2)
-    svg.lines(left + 10, top + 18, (f"{chunk.post_lanes} post lanes", "bias, scale, add,", "round, clip"), 10.5)
-    svg.arrow((585, y + 147), (left - 2, y + 147))
+    svg.lines(
+        left + 10,
+        top + 18,
+        (f"{chunk.post_lanes} post lanes", f"bias, scale{', add' if chunk.residual else ''},", "round, clip"),
+        10.5,
+    )
+    svg.arrow((552 + 7 * (min(chunk.px, GRID_PLANES) - 1), y + 147), (left - 2, y + 147))
     svg.arrow((330, y + 282), (330, y + 295), (600, y + 295), (600, y + 215), (left - 2, y + 215))
     if chunk.residual:
         svg.arrow((350, y + 151), (385, y + 151), (385, y + 28), (620, y + 28), (620, y + 110), (left - 2, y + 110))
