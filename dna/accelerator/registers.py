@@ -77,12 +77,12 @@ def _bases() -> list[Register]:
 def _layer_statistics() -> list[Register]:
     meanings = {
         "cycle": "cycle in which the layer's last tile left the compute engine",
-        "busy": "cycles in which the compute engine worked on a tile",
+        "busy": "cycles in which the array multiplied",
         "wait_input": "cycles in which the compute engine waited for an input tile",
         "wait_weight": "cycles in which it waited for weights or parameters",
         "wait_residual": "cycles in which it waited for a residual tile",
-        "wait_output": "cycles in which it waited for room in the output buffer",
-        "wait_job": "cycles in which its queue was empty",
+        "wait_output": "cycles in which it waited for room in the output buffer or for the post lanes",
+        "wait_job": "cycles in which it had no job, took a LAYER or began a tile",
     }
     result = []
     for place, name in enumerate(SNAPSHOT):
