@@ -10,16 +10,13 @@ from dataclasses import dataclass
 import torch
 
 from dna.accelerator.board import Board
-from dna.accelerator.chunk import Accelerator, Chunk
-from dna.accelerator.mapping import Mapping
-from dna.compile.compiler import compile as compile_design
+from dna.accelerator.chunk import Chunk
 from dna.cost.resources import RESOURCES, Resources, resources
-from dna.cost.schedule import schedule
 from dna.network.network import Network, Weights
 from dna.search import exact, random_search
+from dna.search.accelerate import best_mapping, frame_cycles, reaches
 from dna.search.accelerator import problem
-from dna.search.goal import Goal, LeastHardware, hardware_share
-from dna.search.mapping_space import decode, solve_mappings
+from dna.search.goal import Goal, hardware_share
 from dna.search.problem import Budget, SearchResult
 
 RANDOM_DESIGNS = 1000
@@ -60,28 +57,17 @@ def rivals(network: Network, weights: Weights, board: Board, goal: Goal, found: 
     return [rival for rival in priced if rival is not None]
 
 
-def best_mapping(network: Network, chunk: Chunk, board: Board) -> Mapping | None:
-    """Each layer's best mapping on the chunk, None if a layer has none."""
-    solved = solve_mappings(network.layers, [chunk], board.memory)
-    if not bool(solved.feasible.all()):
-        return None
-    pairs = zip(network.layers, solved.ids[:, 0].tolist(), strict=True)
-    return Mapping(tuple(decode(layer, chunk, identity) for layer, identity in pairs))
-
-
 def _priced(
     name: str, chunk: Chunk, note: str, network: Network, weights: Weights, board: Board, goal: Goal
 ) -> Rival | None:
     mapping = best_mapping(network, chunk, board)
     if mapping is None:
         return None
-    program = compile_design(network, weights, Accelerator((chunk,)), mapping)
-    cycles = schedule(program, board.memory).cycles
+    cycles = frame_cycles(network, weights, board, chunk, mapping)
     used = resources(chunk)
     fits = all(getattr(used, resource) <= getattr(board, resource) for resource in RESOURCES)
-    fast = not isinstance(goal, LeastHardware) or cycles <= goal.cycles(board)
     share = float(hardware_share(Resources(**{n: torch.tensor([v]) for n, v in used.as_dict().items()}), board)[0])
-    return Rival(name, chunk, cycles, used, share, fits and fast, note)
+    return Rival(name, chunk, cycles, used, share, fits and reaches(goal, cycles, board), note)
 
 
 def _gap(result: SearchResult) -> float:

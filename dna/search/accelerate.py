@@ -1,0 +1,91 @@
+"""The accelerator of a finished network: searched with the closed form, settled by the exact schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from dna.accelerator.board import Board
+from dna.accelerator.chunk import Accelerator, Chunk
+from dna.accelerator.mapping import Mapping
+from dna.compile.compiler import compile as compile_design
+from dna.cost.schedule import schedule
+from dna.errors import UserError
+from dna.network.network import Network, Weights
+from dna.search import counterfactual, exact, paper, random_search
+from dna.search.accelerator import AcceleratorProblem, explain, problem
+from dna.search.goal import Fastest, Goal, LeastHardware
+from dna.search.mapping_space import decode, solve_mappings
+from dna.search.problem import Budget, SearchResult
+
+Method = Literal["counterfactual", "exact", "paper", "random"]
+METHODS: dict[str, Callable[[Any, Budget, int], SearchResult]] = {
+    "counterfactual": counterfactual.search,
+    "exact": exact.search,
+    "paper": paper.search,
+    "random": random_search.search,
+}
+ROUNDS = 6
+"""Times that a goal is tightened because the schedule of the best design misses it."""
+
+
+@dataclass(frozen=True)
+class Solved:
+    """An accelerator, each layer's mapping on it, its cycles by the schedule, and how it was found."""
+
+    chunk: Chunk
+    mapping: Mapping
+    cycles: int
+    result: SearchResult
+
+
+def accelerate(
+    network: Network, weights: Weights, board: Board, goal: Goal, method: str, budget: Budget, seed: int = 0
+) -> Solved:
+    """The best accelerator that the method finds within the budget.
+
+    The closed form never counts more cycles than the schedule, so a frame rate that is just met may be missed: then the
+    goal is tightened by what is missing. UserError if nothing on the board reaches the goal.
+    """
+    space = problem(network.layers, board, goal)
+    aim = goal
+    for _ in range(ROUNDS):
+        result = METHODS[method](replace(space, goal=aim), budget, seed)
+        if not result.feasible:
+            raise UserError(explain(result, aim, board))
+        solved = _solved(space, network, weights, board, result)
+        if reaches(goal, solved.cycles, board):
+            return solved
+        assert isinstance(aim, LeastHardware)
+        aim = LeastHardware(aim.frames_per_second * solved.cycles / aim.cycles(board))
+    raise UserError(f"goal: no accelerator was found whose exact schedule reaches {goal}; ask for a little less")
+
+
+def reaches(goal: Goal, cycles: int, board: Board) -> bool:
+    """Whether a frame of so many cycles is what the goal asks for."""
+    return isinstance(goal, Fastest) or cycles <= goal.cycles(board)
+
+
+def best_mapping(network: Network, chunk: Chunk, board: Board) -> Mapping | None:
+    """Each layer's best mapping on the chunk, None if a layer has none."""
+    solved = solve_mappings(network.layers, [chunk], board.memory)
+    if not bool(solved.feasible.all()):
+        return None
+    pairs = zip(network.layers, solved.ids[:, 0].tolist(), strict=True)
+    return Mapping(tuple(decode(layer, chunk, identity) for layer, identity in pairs))
+
+
+def frame_cycles(network: Network, weights: Weights, board: Board, chunk: Chunk, mapping: Mapping) -> int:
+    """Of one frame, by the exact schedule."""
+    return schedule(compile_design(network, weights, Accelerator((chunk,)), mapping), board.memory).cycles
+
+
+def _solved(
+    space: AcceleratorProblem, network: Network, weights: Weights, board: Board, result: SearchResult
+) -> Solved:
+    chunk = space.space.chunk(result.design)
+    mapping = best_mapping(network, chunk, board)
+    if mapping is None:
+        raise UserError(f"network '{network.name}': a layer fits no tile on the accelerator that was found")
+    return Solved(chunk, mapping, frame_cycles(network, weights, board, chunk, mapping), result)

@@ -1,0 +1,169 @@
+"""The accelerator of a given network on a given board, as a search problem: mappings are solved inside.
+
+Cycles of a layer depend on the buffers only through which tiles fit. So one pass over a layer's mappings on an array
+gives the best cycles for *every* choice of buffers: mappings are dropped into a table at the smallest buffers that hold
+them, and running minima along the four buffer axes fill the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from dna.accelerator.board import Board
+from dna.accelerator.chunk import Memory
+from dna.cost.cycles import frame_start
+from dna.cost.resources import resources
+from dna.network.layer import Layer
+from dna.search.goal import Fastest, Goal, LeastHardware
+from dna.search.mapping_space import UNMAPPED, buffer_tables, compute_bound, shape_of
+from dna.search.problem import Evaluation, SearchResult
+from dna.search.space import ARRAY_AXES, BUFFER_AXES, Space, default_space
+
+BLOCK = 64
+"""Arrays whose tables are made in one pass."""
+UNMAPPED_CYCLES = 1_000_000
+"""Charged, besides one cycle per multiply, for a layer that fits no tile: the design is infeasible anyway."""
+
+
+@dataclass
+class LayerTables:
+    """Best cycles of layers on arrays, for all buffers, made when first asked for and kept.
+
+    One table per distinct layer shape, int32 `(arrays of the space, buffer choices)`; memory that is not touched is not used.
+    """
+
+    space: Space
+    memory: Memory
+    _tables: dict[Layer, Tensor] = field(default_factory=dict)
+    _done: dict[Layer, Tensor] = field(default_factory=dict)
+
+    def get(self, layer: Layer, arrays: Tensor) -> Tensor:
+        """Cycles, int32 `(len(arrays), buffer choices)`, `UNMAPPED` where no mapping fits. `arrays`: row numbers."""
+        shape = shape_of(layer)
+        if shape not in self._tables:
+            self._tables[shape] = torch.empty(len(self.space.arrays), len(self.space.buffers), dtype=torch.int32)
+            self._done[shape] = torch.zeros(len(self.space.arrays), dtype=torch.bool)
+        table, done = self._tables[shape], self._done[shape]
+        missing = torch.unique(arrays[~done[arrays]])
+        for block in missing.split(BLOCK):
+            values = self.space.values(self.space.arrays[block])
+            levels = [self.space.axes[self.space.column(name)].values for name in BUFFER_AXES]
+            table[block] = buffer_tables(shape, values, levels, self.memory).flatten(1).to(torch.int32)
+            done[block] = True
+        return table[arrays]
+
+
+@dataclass(frozen=True)
+class AcceleratorProblem:
+    """Designs of `space` for a network's layers on a board, priced by the closed form with the best mapping of each layer."""
+
+    layers: tuple[Layer, ...]
+    space: Space
+    board: Board
+    goal: Goal
+    tables: LayerTables
+
+    def evaluate(self, designs: Tensor) -> Evaluation:
+        """Price designs `(N, axes)`."""
+        arrays, place = torch.unique(self._array_rows(designs), return_inverse=True)
+        buffers = self._buffer_rows(designs)
+        cycles, unmapped = self._sum(lambda layer: self.tables.get(layer, arrays)[place, buffers], len(designs))
+        return self._price(designs, cycles, unmapped)
+
+    def evaluate_arrays(self, arrays: Tensor) -> tuple[Tensor, Evaluation]:
+        """All designs of the arrays with the given row numbers, and their prices."""
+        designs = self.space.enumerate(self.space.arrays[arrays])
+        cycles, unmapped = self._sum(lambda layer: self.tables.get(layer, arrays).flatten(), len(designs))
+        return designs, self._price(designs, cycles, unmapped)
+
+    def array_bounds(self) -> Evaluation:
+        """For each array of the space, prices that none of its designs can undercut: no stalls, smallest buffers."""
+        values = self.space.values(self.space.arrays)
+        cycles = torch.zeros(len(self.space.arrays), dtype=torch.int64)
+        for shape, times in _counted(self.layers):
+            cycles += times * compute_bound(shape, values)
+        return self._price(self.space.arrays, cycles, torch.zeros_like(cycles))
+
+    def cycles(self, design: Tensor) -> int:
+        """Closed-form cycles of one frame, `(axes,)` given."""
+        row, buffer = self._array_rows(design[None]), self._buffer_rows(design[None])
+        cycles, _ = self._sum(lambda layer: self.tables.get(layer, row)[:, buffer[0]], 1)
+        return int(cycles + frame_start(self.space.values(design[None]), self.tables.memory))
+
+    def _sum(self, of, count: int) -> tuple[Tensor, Tensor]:  # type: ignore[no-untyped-def]
+        """Cycles and number of layers without a mapping, int64 `(count,)` each."""
+        cycles = torch.zeros(count, dtype=torch.int64)
+        unmapped = torch.zeros(count, dtype=torch.int64)
+        for shape, times in _counted(self.layers):
+            part = of(shape).long()
+            missing = part == UNMAPPED
+            cycles += times * torch.where(missing, shape.macs + UNMAPPED_CYCLES, part)
+            unmapped += times * missing
+        return cycles, unmapped
+
+    def _price(self, designs: Tensor, cycles: Tensor, unmapped: Tensor) -> Evaluation:
+        """Price designs whose layers take `cycles`; the frame's start comes on top."""
+        values = self.space.values(designs)
+        cycles = cycles + frame_start(values, self.tables.memory)
+        return self.goal.evaluate(cycles, unmapped, resources(values), self.board)
+
+    def _array_rows(self, designs: Tensor) -> Tensor:
+        """Row number of each design's array in `space.arrays`."""
+        return torch.searchsorted(self._radix(self.space.arrays, ARRAY_AXES), self._radix(designs, ARRAY_AXES))
+
+    def _buffer_rows(self, designs: Tensor) -> Tensor:
+        """Row number of each design's buffers in `space.buffers`."""
+        return self._radix(designs, BUFFER_AXES)
+
+    def _radix(self, designs: Tensor, names: Sequence[str]) -> Tensor:
+        """One number per design from the named axes, in the order in which the space lists their product."""
+        number = torch.zeros(len(designs), dtype=torch.int64)
+        for name in names:
+            column = self.space.column(name)
+            number = number * self.space.widths[column] + designs[:, column]
+        return number
+
+
+def _counted(layers: Sequence[Layer]) -> list[tuple[Layer, int]]:
+    """Distinct layer shapes with how often they occur."""
+    counts: dict[Layer, int] = {}
+    for layer in layers:
+        counts[shape_of(layer)] = counts.get(shape_of(layer), 0) + 1
+    return list(counts.items())
+
+
+def problem(layers: Sequence[Layer], board: Board, goal: Goal, space: Space | None = None) -> AcceleratorProblem:
+    """The problem of a network's layers on a board, over the board's default space unless another is given."""
+    space = space or space_for(layers, board)
+    return AcceleratorProblem(tuple(layers), space, board, goal, LayerTables(space, board.memory))
+
+
+def space_for(layers: Sequence[Layer], board: Board, **fixed: int) -> Space:
+    """The default one-chunk space of a board for a network; keywords fix parameters."""
+    return default_space(
+        multipliers=board.dsp,
+        residual=any(layer.residual is not None for layer in layers),
+        port_bytes=board.port_bytes,
+        ports=tuple(range(1, min(2, board.ports) + 1)),
+        fixed=fixed,
+    )
+
+
+def explain(result: SearchResult, goal: Goal, board: Board) -> str:
+    """One line for a request that nothing in the space meets: which constraints bind, and by how much."""
+    wanted = "within the board" if isinstance(goal, Fastest) else f"at {goal.frames_per_second:g} frames/s"
+    parts = []
+    for name in result.binding:
+        ratio = result.ratios[name]
+        if name == "buffers":
+            parts.append(f"buffers: {round(ratio - 1)} layers fit no tile")
+        elif name == "frame rate" and isinstance(goal, LeastHardware):
+            parts.append(f"frame rate: {goal.frames_per_second / ratio:.4g} of {goal.frames_per_second:g} frames/s")
+        else:
+            limit = getattr(board, name)
+            parts.append(f"{name}: {round(ratio * limit)} of {limit}")
+    return f"no accelerator runs this network on {board.name} {wanted}; the closest one misses {'; '.join(parts)}"

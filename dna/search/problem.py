@@ -1,0 +1,143 @@
+"""What every search method shares: a problem that prices designs, a budget, a ledger and a result."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from dna.search.space import Space
+
+PENALTY = 4.0
+"""Weight of a constraint's log-ratio against the logarithm of cost: above 1, so that violating never pays."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A priced batch of N designs under K constraints.
+
+    `cost` float64 `(N,)`, positive, in the goal's unit; `ratios` float64 `(N, K)`, use over limit, met where at
+    most 1; `names`: the K constraints.
+    """
+
+    cost: Tensor
+    ratios: Tensor
+    names: tuple[str, ...]
+
+    @property
+    def feasible(self) -> Tensor:
+        """Bool `(N,)`."""
+        return (self.ratios <= 1).all(dim=1)
+
+    @property
+    def excess(self) -> Tensor:
+        """Sum of the violated constraints' log-ratios, float64 `(N,)`; 0 where feasible."""
+        return self.ratios.clamp(min=1).log().sum(dim=1)
+
+    @property
+    def score(self) -> Tensor:
+        """Logarithm of cost plus the penalised excess: what gradients follow, float64 `(N,)`."""
+        return self.cost.log() + PENALTY * self.excess
+
+
+class Problem(Protocol):
+    """A space and a price for each of its designs."""
+
+    @property
+    def space(self) -> Space: ...
+
+    def evaluate(self, designs: Tensor) -> Evaluation:
+        """Price legal designs `(N, axes)`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Budget:
+    """When a search must stop: whichever is reached first. Every priced design counts, also a repeated one."""
+
+    evaluations: int = 1_000_000_000
+    seconds: float = float("inf")
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The best design found, feasible or, where none was, the one with the least excess."""
+
+    method: str
+    design: Tensor
+    cost: float
+    ratios: dict[str, float]
+    feasible: bool
+    evaluations: int
+    seconds: float
+    lower_bound: float | None = None
+    """Proven bound of the cost over the whole space; equals `cost` where the optimum is proven."""
+    trace: tuple[tuple[int, float], ...] = ()
+    """(evaluations, best feasible cost) at each improvement."""
+
+    @property
+    def binding(self) -> tuple[str, ...]:
+        """Violated constraints, the worst first."""
+        violated = [name for name, ratio in self.ratios.items() if ratio > 1]
+        return tuple(sorted(violated, key=lambda name: -self.ratios[name]))
+
+
+@dataclass
+class Ledger:
+    """Prices designs for a method, counts them and keeps the best."""
+
+    problem: Problem
+    budget: Budget
+    evaluations: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    best: Tensor | None = None
+    best_key: tuple[float, float] = (float("inf"), float("inf"))
+    """(excess, cost) of the best design."""
+    best_ratios: dict[str, float] = field(default_factory=dict)
+    trace: list[tuple[int, float]] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return time.perf_counter() - self.started
+
+    @property
+    def left(self) -> int:
+        """Evaluations that may still be made; 0 once the time is over."""
+        return max(0, self.budget.evaluations - self.evaluations) if self.seconds < self.budget.seconds else 0
+
+    def price(self, designs: Tensor) -> Evaluation:
+        """Price a batch `(N, axes)` and remember its best design. Ties keep the earlier one."""
+        evaluation = self.problem.evaluate(designs)
+        self.record(designs, evaluation, len(designs))
+        return evaluation
+
+    def record(self, designs: Tensor, evaluation: Evaluation, count: int) -> None:
+        """Count `count` evaluations and take over the best of the rows given."""
+        self.evaluations += count
+        excess, cost = evaluation.excess, evaluation.cost
+        least = torch.nonzero(excess == excess.min())[:, 0]
+        row = int(least[cost[least].argmin()])
+        key = (float(excess[row]), float(cost[row]))
+        if key < self.best_key:
+            self.best, self.best_key = designs[row].clone(), key
+            self.best_ratios = dict(zip(evaluation.names, evaluation.ratios[row].tolist(), strict=True))
+            if key[0] == 0:
+                self.trace.append((self.evaluations, key[1]))
+
+    def result(self, method: str, lower_bound: float | None = None) -> SearchResult:
+        if self.best is None:
+            raise ValueError("the budget allowed no evaluation")
+        return SearchResult(
+            method=method,
+            design=self.best,
+            cost=self.best_key[1],
+            ratios=self.best_ratios,
+            feasible=self.best_key[0] == 0,
+            evaluations=self.evaluations,
+            seconds=self.seconds,
+            lower_bound=lower_bound,
+            trace=tuple(self.trace),
+        )
