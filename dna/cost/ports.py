@@ -184,7 +184,6 @@ class ReadPort(_Port):
 
     def layer(self, available: int, walk_cycles: int) -> LayerTimes:
         """Times of a LAYER whose layer_done comes `walk_cycles` (0 or more) after the first cycle with layer_valid."""
-        # A job before it that is popped in the cycle _free at the earliest has shown no LAYER until the cycle after.
         started = max(available, self._last_word + 1, self._free) + 1
         self._free = started + walk_cycles + 1
         return LayerTimes(started, started + walk_cycles)

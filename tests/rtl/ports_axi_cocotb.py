@@ -1,4 +1,4 @@
-"""Runs inside the simulator: the ports on cocotbext-axi's memory, an AXI slave that is not ours and checks the protocol."""
+"""Runs inside the simulator: the ports on cocotbext-axi's memory, a slave that is not ours and checks the protocol."""
 
 from __future__ import annotations
 

