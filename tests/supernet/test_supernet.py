@@ -106,3 +106,15 @@ def test_best_choice_is_possible(net: Supernet) -> None:
 def test_same_seed_same_supernet(space: Space) -> None:
     one, other = (Supernet(space, 1.0, torch.Generator().manual_seed(4)) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_candidates_start_as_nearly_the_same_function(net: Supernet) -> None:
+    x = torch.rand(64, 4, 6, 6, generator=torch.Generator().manual_seed(0))
+    block = net.blocks[1]
+    assert isinstance(block, nn.ModuleList)
+    one, other = (block[index](x).flatten() for index in (0, 1))
+    assert torch.corrcoef(torch.stack([one, other]))[0, 1] > 0.7
+    identity = net.blocks[0]
+    assert isinstance(identity, nn.ModuleList)
+    for index in (0, 1):
+        assert (identity[index](x) - x).std() < 0.2
