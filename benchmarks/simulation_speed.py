@@ -52,9 +52,7 @@ def network(chunk: Chunk, cycles: int) -> Network:
     layers = []
     source = "input"
     for index in range(max(1, round(cycles / per_layer))):
-        layers.append(
-            Layer(f"conv{index}", "conv", source, 64, 32, 32, 64, (3, 3), padding=(1, 1, 1, 1), lo=0, hi=127)
-        )
+        layers.append(Layer(f"conv{index}", "conv", source, 64, 32, 32, 64, (3, 3), padding=(1, 1, 1, 1), lo=0, hi=127))
         source = layers[-1].name
     return Network(f"conv_{chunk.multipliers}", tuple(layers))
 

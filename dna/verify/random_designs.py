@@ -1,0 +1,223 @@
+"""Random designs for the proof of the whole chain, and what they cover.
+
+A draw is a random small network, a random legal mapping on a given chunk, a random memory and a random frame. Half of
+the draws are directed: one layer, with the window (operator, kernel, stride, padding) that was drawn least so far.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.random import Generator
+
+from dna.accelerator import tile
+from dna.accelerator.chunk import Accelerator, Chunk, Memory
+from dna.accelerator.mapping import LayerMapping, Mapping
+from dna.compile.compiler import compile
+from dna.compile.default_mapping import random_mapping
+from dna.errors import UserError
+from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer, Op
+from dna.network.network import Network
+from dna.network.random import random_input, random_network
+from dna.quantize.random import random_weights
+from dna.quantize.reference import run
+from dna.verify.simulation import Case
+
+WINDOWED: tuple[Op, ...] = ("conv", "depthwise", "maxpool", "avgpool")
+Window = tuple[Op, int, int, bool]
+"""Operator, kernel, stride and whether there is padding."""
+WINDOWS: tuple[Window, ...] = tuple(
+    (op, kernel, stride, padded)
+    for op, kernel, stride, padded in product(
+        WINDOWED, range(1, MAX_KERNEL + 1), range(1, MAX_STRIDE + 1), (False, True)
+    )
+    if kernel > 1 or not padded
+)
+
+
+@dataclass(frozen=True)
+class Draw:
+    network: Network
+    mapping: Mapping
+    chunk: Chunk
+    case: Case
+
+
+class Drawer:
+    """Draws designs and counts what they cover."""
+
+    def __init__(self, rng: Generator) -> None:
+        self._rng = rng
+        self.bins: Counter[str] = Counter(dict.fromkeys(all_bins(), 0))
+        self.refused = 0
+        """Draws that no mapping or memory of the chunk could hold, or whose integers could overflow."""
+
+    def draw(self, chunk: Chunk) -> Draw:
+        """The next design on `chunk`."""
+        while True:
+            network = self._directed() if self._rng.random() < 0.5 else random_network(self._rng)
+            try:
+                drawn = self._design(network, chunk)
+            except UserError:
+                self.refused += 1
+                continue
+            self.bins.update(bins_of(drawn))
+            return drawn
+
+    def _design(self, network: Network, chunk: Chunk) -> Draw:
+        rng = self._rng
+        weights = random_weights(network, rng)
+        mapping = Mapping(tuple(random_mapping(layer, chunk, rng) for layer in network.layers))
+        program = compile(network, weights, Accelerator((chunk,)), mapping)
+        reference = run(network, weights, random_input(network, rng))
+        memory = Memory(int(rng.integers(1, 100)), int(rng.choice([1, 1, 1, 2, 3])), int(rng.integers(1, 40)))
+        return Draw(network, mapping, chunk, Case(program, reference, memory))
+
+    def _directed(self) -> Network:
+        """A network of one layer with the window least drawn."""
+        rng = self._rng
+        counts = np.array([self.bins[_window_bin(window)] for window in WINDOWS])
+        op, kernel, stride, padded = WINDOWS[int(rng.choice(np.flatnonzero(counts == counts.min())))]
+        kernels = _with_maximum(rng, kernel, 1)
+        strides = _with_maximum(rng, stride, 1)
+        padding = (0, 0, 0, 0)
+        while padded and not any(padding):
+            top, bottom = (int(n) for n in rng.integers(0, kernels[0], 2))
+            left, right = (int(n) for n in rng.integers(0, kernels[1], 2))
+            padding = (top, left, bottom, right)
+        # One output position has no stride, so there are two at least.
+        height, width = (int(k + s + rng.integers(0, 8)) for k, s in zip(kernels, strides, strict=True))
+        channels = int(rng.integers(1, 40))
+        in_signed, out_signed = bool(rng.integers(2)), bool(rng.integers(2))
+        layer = Layer(
+            name="window",
+            op=op,
+            input="input",
+            in_channels=channels,
+            in_height=height,
+            in_width=width,
+            out_channels=int(rng.integers(1, 40)) if op == "conv" else channels,
+            kernel=kernels,
+            stride=strides,
+            padding=padding,
+            pad_value=-128 if op == "maxpool" and in_signed else 0,
+            in_signed=in_signed,
+            out_signed=out_signed,
+            lo=-128 if out_signed else 0,
+            hi=127 if out_signed else 255,
+        )
+        return Network("directed", (layer,))
+
+
+def _with_maximum(rng: Generator, largest: int, least: int) -> tuple[int, int]:
+    """Two numbers from `least` on, the larger of them `largest`."""
+    other = largest if rng.random() < 0.5 else int(rng.integers(least, largest + 1))
+    return (largest, other) if rng.random() < 0.5 else (other, largest)
+
+
+def _window_bin(window: Window) -> str:
+    op, kernel, stride, padded = window
+    return f"{op}, kernel {kernel}, stride {stride}, {'padded' if padded else 'unpadded'}"
+
+
+_LAYER_BINS = (
+    "fc", "add", "global pooling", "residual signed", "residual unsigned", "input signed", "input unsigned",
+    "output signed", "output unsigned", "pad value other than 0", "clip inside the range",
+)  # fmt: skip
+_MAPPING_BINS = (
+    "lanes split rows", "lanes split columns", "lanes split both", "one lane", "ragged rows", "ragged columns",
+    "ragged lane rows", "ragged lane columns", "ragged output channels of a tile", "ragged output channels of a group",
+    "ragged input channels of a step", "ragged word of input channels", "ragged word of output channels",
+    "one spatial tile", "many spatial tiles", "one channel tile", "many channel tiles", "one slice",
+    "slices of input channels", "slices of kernel rows", "order inputs", "order weights", "post lanes too few",
+)  # fmt: skip
+_CHUNK_BINS = (
+    "port of 8 bytes", "port of 16 bytes", "1 port", "2 ports", "1 burst in flight", "many bursts in flight",
+    "memory at full width", "memory slower than the port", "one frame of many pages", "one page",
+)  # fmt: skip
+
+
+def all_bins() -> Iterator[str]:
+    """Every bin that the draws must fill."""
+    yield from (_window_bin(window) for window in WINDOWS)
+    yield from _LAYER_BINS
+    yield from _MAPPING_BINS
+    yield from _CHUNK_BINS
+
+
+def bins_of(draw: Draw) -> Iterator[str]:
+    """The bins a draw falls into, once per layer."""
+    yield from _chunk_bins(draw)
+    for layer, mapping in zip(draw.network.layers, draw.mapping.layers, strict=True):
+        yield from _layer_bins(layer)
+        yield from _mapping_bins(layer, mapping, draw.chunk)
+
+
+def _layer_bins(layer: Layer) -> Iterator[str]:
+    if layer.op in WINDOWED and (layer.out_height > 1 or layer.out_width > 1):
+        window: Window = (layer.op, max(layer.kernel), max(layer.stride), any(layer.padding))
+        if window in WINDOWS:
+            yield _window_bin(window)
+    found = {
+        "fc": layer.op == "fc",
+        "add": layer.op == "add",
+        "global pooling": layer.op in ("avgpool", "maxpool") and layer.is_global,
+        "residual signed": layer.residual is not None and layer.residual_signed,
+        "residual unsigned": layer.residual is not None and not layer.residual_signed,
+        "input signed": layer.in_signed,
+        "input unsigned": not layer.in_signed,
+        "output signed": layer.out_signed,
+        "output unsigned": not layer.out_signed,
+        "pad value other than 0": any(layer.padding) and layer.pad_value != 0,
+        "clip inside the range": (layer.lo, layer.hi) not in ((-128, 127), (0, 255)),
+    }
+    yield from (name for name, holds in found.items() if holds)
+
+
+def _mapping_bins(layer: Layer, mapping: LayerMapping, chunk: Chunk) -> Iterator[str]:
+    per_channel = int(layer.per_channel)
+    group = tile.group_channels(chunk.oc, per_channel)
+    rows, cols = layer.out_height, layer.out_width
+    spatial = tile.tiles(rows, mapping.tile_rows) * tile.tiles(cols, mapping.tile_cols)
+    steps = tile.steps(mapping.in_channels, chunk.ic, per_channel)
+    mac = tile.mac_cycles(mapping.kernel_rows, layer.kernel[1], steps)
+    post = tile.post_cycles(mapping.lanes, tile.post_slices(chunk.oc, chunk.post_lanes, per_channel))
+    found = {
+        "lanes split rows": mapping.lanes_y > 1,
+        "lanes split columns": mapping.lanes_x > 1,
+        "lanes split both": mapping.lanes_y > 1 and mapping.lanes_x > 1,
+        "one lane": mapping.lanes == 1,
+        "ragged rows": rows % mapping.tile_rows != 0,
+        "ragged columns": cols % mapping.tile_cols != 0,
+        "ragged lane rows": rows % mapping.tile_rows % mapping.lane_rows != 0,
+        "ragged lane columns": cols % mapping.tile_cols % mapping.lane_cols != 0,
+        "ragged output channels of a tile": layer.out_channels % mapping.out_channels != 0,
+        "ragged output channels of a group": layer.out_channels % group != 0,
+        "ragged input channels of a step": not per_channel and layer.in_channels % chunk.ic != 0,
+        "ragged word of input channels": layer.in_channels % 16 != 0,
+        "ragged word of output channels": layer.out_channels % 16 != 0,
+        "one spatial tile": spatial == 1,
+        "many spatial tiles": spatial > 1,
+        "one channel tile": mapping.out_channels >= layer.out_channels,
+        "many channel tiles": mapping.out_channels < layer.out_channels,
+        "one slice": mapping.in_channels >= layer.in_channels and mapping.kernel_rows == layer.kernel[0],
+        "slices of input channels": mapping.in_channels < layer.in_channels,
+        "slices of kernel rows": mapping.kernel_rows < layer.kernel[0],
+        "order inputs": mapping.order == "inputs",
+        "order weights": mapping.order == "weights",
+        "post lanes too few": tile.idle_cycles(post, mac) > 0,
+    }
+    yield from (name for name, holds in found.items() if holds)
+
+
+def _chunk_bins(draw: Draw) -> Iterator[str]:
+    chunk, memory = draw.chunk, draw.case.memory
+    yield f"port of {chunk.port_bytes} bytes"
+    yield "1 port" if chunk.ports == 1 else "2 ports"
+    yield "1 burst in flight" if chunk.outstanding == 1 else "many bursts in flight"
+    yield "memory at full width" if memory.beat_interval == 1 else "memory slower than the port"
+    yield "one page" if len(draw.case.program.instructions) <= 64 else "one frame of many pages"
