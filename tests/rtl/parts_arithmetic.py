@@ -7,6 +7,7 @@ from collections import deque
 from typing import Any
 
 import cocotb
+
 from tests.rtl.parts_bench import BENCHES, select
 from tests.rtl.parts_drive import Part, draw, pack
 
@@ -70,6 +71,28 @@ async def post_lane_equals_formula(dut: Any) -> None:
                     seen.add(expected)
                 await part.edge()
         assert len(seen) > 200, "the vectors must reach most bytes"
+
+
+@cocotb.test()
+async def post_lane_saturates_exactly(dut: Any) -> None:
+    """The residual moves the rounding boundary onto the bounds of 25 bits, so that each step of `a` there is seen."""
+    rng, part = random.Random(4), Part(dut, "post_lane_residual")
+    part.set(lo=-128, hi=255)
+    results = set()
+    for mr in (65535, 65536, 65537, 65538):
+        part.set(res_multiplier=mr)
+        for bound in (A_MIN, A_MAX):
+            for step in range(-3, 4):
+                bias = rng.randint(-(1 << 30), 1 << 30)
+                part.set(sum_d2=bound + step - bias, param_d2=(bias & 0xFFFFFFFF) | 1 << 32 | 17 << 49, residual_d2=1)
+                for _ in range(POST_LATENCY):
+                    await part.cycle()
+                await part.settle()
+                expected = post_formula(bound + step - bias, bias, 1, 17, 1, mr, -128, 255)
+                assert part.get("y_d7") == expected, f"bound {bound}, step {step}, mr {mr}"
+                results.add((bound, expected))
+                await part.edge()
+    assert len(results) == 4, "both sides of both boundaries"
 
 
 class MacModel:

@@ -109,7 +109,7 @@ async def capture_counts_along(dut: Any) -> None:
     for window_w, row_pitch in ((1, 1), (7, 21), (1023, 16383), (33, 8000)):
         part.set(window_w=window_w, row_pitch=row_pitch)
         expected: tuple[int, ...] | None = None
-        for job in range(12):
+        for _ in range(12):
             rows, groups, cols = rng.randint(1, 4), rng.choice((1, 1, 2, 5)), draw(rng, 1, 8)
             row0, col0 = draw(rng, 0, 1000), draw(rng, 0, 1000)
             base = rng.choice((0, ADDRESS - 1, rng.randrange(ADDRESS)))

@@ -128,7 +128,7 @@ class ControlRun:
         self.part.set(job_valid=0)
 
     async def _tile_cycle(self, job: Job, cycle: Cycle, now: str, ends: bool) -> None:
-        expected = {"valid_s0": cycle.valid, "last_s0": cycle.last}
+        expected: dict[str, int] = {"valid_s0": cycle.valid, "last_s0": cycle.last}
         if ends:
             expected |= {"freed_input": job.fields["free_in"], "freed_weight": job.fields["free_w"]}
         if cycle.valid:

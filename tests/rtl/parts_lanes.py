@@ -76,7 +76,9 @@ def _scene(rng: random.Random, index: int, depth: int) -> Scene:
     rows = sorted(rng.sample(range(height + 1), 2)) if rng.random() < 0.5 else [0, height]
     cols = sorted(rng.sample(range(width + 1), 2)) if rng.random() < 0.5 else [0, width]
     origin = rng.choice((0, room, rng.randint(0, room)))
-    return Scene(index, lanes_x, lane_rows, lane_cols, stride, kernel, groups, origin, (*rows, *cols))
+    return Scene(
+        index, lanes_x, lane_rows, lane_cols, stride, kernel, groups, origin, (rows[0], rows[1], cols[0], cols[1])
+    )
 
 
 class LaneRun:
@@ -87,6 +89,7 @@ class LaneRun:
         self.words: dict[
             tuple[int, int, int], tuple[list[int], int]
         ] = {}  # (row, group, col): bytes, first cycle to read
+        self.memory: dict[int, tuple[list[int], int]] = {}  # the same by address, kept from tile to tile
         self.due: deque[tuple[int, int | None] | None] = deque()
         self.now = self.checked = 0
         self.mode, self.signed, self.pad = 0, 0, 0
@@ -120,10 +123,13 @@ class LaneRun:
             row, group, col = rng.choice(fresh)
         part = rng.randrange(16 // (self.cg if self.mode else self.ic))
         address = scene.origin + row * scene.row_pitch + group * width + col
+        values, ready = self.words.get((row, group, col), ([], ADDRESS))
+        if self.memory and rng.random() < 0.3:
+            # Anywhere in the memory, so that a word captured beside the window is seen.
+            address, (values, ready) = rng.choice(list(self.memory.items()))
         self.part.set(address_s1=address, part_s1=part, row_s1=row, col_s1=col)
         dy, dx = scene.place
         row_lo, row_hi, col_lo, col_hi = scene.real
-        values, ready = self.words.get((row, group, col), ([], ADDRESS))
         if not (row_lo <= row + dy < row_hi and col_lo <= col + dx < col_hi):
             self.due.append(self._operands([self.pad] * 16, 0))
         else:
@@ -139,6 +145,8 @@ class LaneRun:
             local = row - scene.place[0], col - scene.place[1]
             if 0 <= local[0] < scene.window[0] and 0 <= local[1] < scene.window[1]:
                 self.words[local[0], group, local[1]] = values, self.now + 2
+                place = scene.origin + local[0] * scene.row_pitch + group * scene.window[1] + local[1]
+                self.memory[place] = values, self.now + 2
         self.read(scene)
         await part.settle()
         if len(self.due) > 2 and (expected := self.due.popleft()):
@@ -209,11 +217,10 @@ async def inactive_lane_captures_nothing(dut: Any) -> None:
         while not any(0 <= row - scene.place[0] < scene.window[0] for row, *_ in scene.broadcast()):
             scene = _scene(rng, sizes["INDEX"], sizes["DEPTH"])
         await _run_scene(run, scene, scene)
-        kept = dict(run.words)
+        kept, kept_memory = dict(run.words), dict(run.memory)
         await run.place("capture", scene.index, scene, active=0)
         for word in scene.broadcast():
-            run.words = dict(kept)
             await run.cycle(scene, word)
-            run.words = dict(kept)
+            run.words, run.memory = dict(kept), dict(kept_memory)
         for _ in range(60):
             await run.cycle(scene, None)

@@ -234,7 +234,7 @@ async def post_writes_tiles(dut: Any) -> None:
     rng = random.Random(41)
     for name in select("post", "dna_post"):
         run = await _start(dut, name, rng)
-        for _ in range(7):
+        for _ in range(20):
             run.set_layer(random_layer(rng, run.sizes))
             left = 0
             for _ in range(rng.randint(1, 3)):
@@ -252,7 +252,7 @@ async def post_writes_tiles(dut: Any) -> None:
 
 @cocotb.test()
 async def post_tells_overrun(dut: Any) -> None:
-    """Sums that come one cycle before the last drain cycle set `overrun`; in the last one they do not; `clear` ends it."""
+    """Sums that come before the last drain cycle set `overrun`, in it they do not; `clear` ends it."""
     rng = random.Random(42)
     for name in select("post", "dna_post"):
         sizes = _sizes(name)
