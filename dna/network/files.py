@@ -14,7 +14,7 @@ from dna.network.layer import Layer
 from dna.network.network import LayerWeights, Network, Weights
 
 _PAIRS = {"kernel": 2, "stride": 2, "padding": 4}
-_BOOLEANS = frozenset({"in_signed", "out_signed", "residual_signed"})
+_BOOLEANS = frozenset({"in_signed", "out_signed", "residual_signed", "count_padding"})
 _STRINGS = frozenset({"name", "op", "input", "residual"})
 _ARRAYS = ("weight", "bias", "multiplier", "shift", "residual_multiplier")
 
@@ -48,7 +48,7 @@ def load_weights(path: Path, network: Network) -> Weights:
     """The weights of each layer of the network. Raises UserError that names the file and what is missing in it."""
     try:
         with np.load(path, allow_pickle=False) as data:
-            return {layer.name: _layer_weights(path, layer, data) for layer in network.layers}
+            return {layer.name: _layer_weights(path, layer, data) for layer in network.layers if layer.computes}
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: not a readable weights file ({error})") from None
 
@@ -81,6 +81,10 @@ def _checked_value(where: str, key: str, value: Any) -> Any:
         if not isinstance(value, list | tuple) or [type(v) for v in value] != [int] * _PAIRS[key]:
             raise UserError(f"{where}: {key} must be a list of {_PAIRS[key]} integers, not {value!r}")
         return tuple(value)
+    if key == "parts":
+        if not isinstance(value, list | tuple) or not all(isinstance(part, str) for part in value):
+            raise UserError(f"{where}: parts must be a list of tensor names, not {value!r}")
+        return tuple(value)
     kind = str if key in _STRINGS else bool if key in _BOOLEANS else int
     if type(value) is not kind and not (key == "residual" and value is None):
         raise UserError(f"{where}: {key} must be {kind.__name__}, not {value!r}")
@@ -101,8 +105,6 @@ def _layer_weights(path: Path, layer: Layer, data: Mapping[str, Any]) -> LayerWe
         raise UserError(f"{path}: '{layer.name}/weight' has shape {weight.shape}; it must be {layer.weight_shape}")
     vectors = {field: array(field, np.int32) for field in ("bias", "multiplier", "shift")}
     for field, vector in vectors.items():
-        if vector.shape != (layer.out_channels,):
-            raise UserError(
-                f"{path}: '{layer.name}/{field}' has shape {vector.shape}; it must be {(layer.out_channels,)}"
-            )
+        if vector.shape != layer.param_shape:
+            raise UserError(f"{path}: '{layer.name}/{field}' has shape {vector.shape}; it must be {layer.param_shape}")
     return LayerWeights(weight, **vectors, residual_multiplier=int(array("residual_multiplier", np.int32)))

@@ -26,7 +26,7 @@ class RandomLimits:
 
 
 def random_network(
-    rng: Generator, limits: RandomLimits | None = None, ops: Sequence[Op] = OPS, name: str = "random"
+    rng: Generator, limits: RandomLimits | None = None, ops: Sequence[Op] = OPS[:6], name: str = "random"
 ) -> Network:
     """A network of 1 to `limits.layers` layers drawn from `ops`: mostly a chain, with branches and residuals."""
     limits = limits or RandomLimits()

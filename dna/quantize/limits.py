@@ -21,14 +21,15 @@ def byte_range(signed: bool) -> tuple[int, int]:
 
 
 def accumulator_bounds(layer: Layer, weights: LayerWeights) -> Bounds:
-    """Per output channel the least and greatest accumulator, int64, for any input of the layer's type.
+    """Least and greatest accumulator, int64 in `Layer.param_shape`, for any input of the layer's type.
 
     The bounds hold for every partial sum too, since each product's own range contains 0.
     """
     low, high = byte_range(layer.in_signed)
     bias = weights.bias.astype(np.int64)
     if weights.weight is None:
-        taps = layer.kernel[0] * layer.kernel[1] if layer.op == "avgpool" else 1
+        sizes = np.array(layer.window_sizes if layer.op == "avgpool" else [1], np.int64)
+        taps = sizes[0] if len(sizes) == 1 else sizes[:, None]
         return bias + taps * low, bias + taps * high
     flat = weights.weight.astype(np.int64).reshape(layer.out_channels, -1)
     positive, negative = np.maximum(flat, 0).sum(axis=1), np.minimum(flat, 0).sum(axis=1)
@@ -42,17 +43,20 @@ def check_layer(layer: Layer, weights: LayerWeights) -> None:
     _check_ranges(where, layer, weights)
     low, high = accumulator_bounds(layer, weights)
     if low.min() < INT32_MIN or high.max() > INT32_MAX:
-        channel = int(np.argmax(np.maximum(high - INT32_MAX, INT32_MIN - low)))
+        worst = int(np.argmax(np.maximum(high - INT32_MAX, INT32_MIN - low)))
         raise UserError(
-            f"{where}: the accumulator of channel {channel} reaches [{low[channel]}, {high[channel]}],"
+            f"{where}: the accumulator of channel {worst % layer.out_channels} reaches"
+            f" [{low.flat[worst]}, {high.flat[worst]}],"
             " beyond 32 bits; use smaller weights or bias"
         )
     _check_saturation(where, layer, weights, low, high)
 
 
 def check_overflow(network: Network, weights: Weights) -> None:
-    """`check_layer` for each layer; UserError also for a layer without weights."""
+    """`check_layer` for each layer; UserError also for a layer whose weights are missing."""
     for layer in network.layers:
+        if not layer.computes:
+            continue
         if layer.name not in weights:
             raise UserError(f"layer '{layer.name}': no weights are given")
         check_layer(layer, weights[layer.name])
@@ -63,8 +67,8 @@ def _check_shapes(where: str, layer: Layer, weights: LayerWeights) -> None:
     if shape != layer.weight_shape:
         raise UserError(f"{where}: the weights' shape is {shape}, it must be {layer.weight_shape}")
     for name in ("bias", "multiplier", "shift"):
-        if getattr(weights, name).shape != (layer.out_channels,):
-            raise UserError(f"{where}: {name} has shape {getattr(weights, name).shape}, not ({layer.out_channels},)")
+        if getattr(weights, name).shape != layer.param_shape:
+            raise UserError(f"{where}: {name} has shape {getattr(weights, name).shape}, not {layer.param_shape}")
 
 
 def _check_ranges(where: str, layer: Layer, weights: LayerWeights) -> None:
@@ -93,8 +97,9 @@ def _check_saturation(
     bottom = (ACC_MIN * m + r_high * weights.residual_multiplier + half) >> s
     wrong = ((high > ACC_MAX) & (top < layer.hi)) | ((low < ACC_MIN) & (bottom > layer.lo))
     if wrong.any():
-        channel = int(np.argmax(wrong))
+        worst = int(np.argmax(wrong))
         raise UserError(
-            f"{where}: the accumulator of channel {channel} reaches [{low[channel]}, {high[channel]}] and saturating it"
-            f" at 25 bits would change results inside the clip [{layer.lo}, {layer.hi}]; use smaller weights or bias"
+            f"{where}: the accumulator of channel {worst % layer.out_channels} reaches"
+            f" [{low.flat[worst]}, {high.flat[worst]}] and saturating it at 25 bits would change results inside the"
+            f" clip [{layer.lo}, {layer.hi}]; use smaller weights or bias"
         )

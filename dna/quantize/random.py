@@ -23,9 +23,10 @@ def random_weights(network: Network, rng: Generator) -> Weights:
     tensors = {"input": np.stack([random_input(network, rng) for _ in range(_FRAMES)])}
     weights: Weights = {}
     for layer in network.layers:
-        weights[layer.name] = _random_layer(layer, rng, tensors)
-        check_layer(layer, weights[layer.name])
-        tensors[layer.name] = run_layer(layer, weights[layer.name], tensors, np.float64)
+        if layer.computes:
+            weights[layer.name] = _random_layer(layer, rng, tensors)
+            check_layer(layer, weights[layer.name])
+        tensors[layer.name] = run_layer(layer, weights.get(layer.name), tensors, np.float64)
     return weights
 
 
@@ -34,22 +35,29 @@ def _random_layer(layer: Layer, rng: Generator, tensors: dict[str, NDArray[np.in
     weight = None
     if layer.weight_shape is not None:
         weight = rng.integers(-127, 128, layer.weight_shape).astype(np.int8)
-    bare = LayerWeights(weight, np.zeros(count, np.int32), np.zeros(count, np.int32), np.ones(count, np.int32))
+    shape = layer.param_shape
+    bare = LayerWeights(weight, np.zeros(shape, np.int32), np.zeros(shape, np.int32), np.ones(shape, np.int32))
     acc = accumulate(layer, bare, tensors[layer.input], np.float64).reshape(-1, count)
     spread = np.maximum(np.abs(acc - acc.mean(axis=0)).max(axis=0), 1 + np.abs(acc).mean() / 8)
     bias = np.rint(rng.normal(0, 0.2, count) * spread - 0.7 * acc.mean(axis=0) * rng.random(count)).astype(np.int64)
     scale = (layer.hi - layer.lo) * rng.uniform(0.3, 0.9, count) / (2 * spread)
+    if len(layer.window_sizes) > 1:  # sums of smaller windows are smaller
+        shares = np.array(layer.window_sizes)[:, None] / layer.window_sizes[0]
+        bias, scale = np.rint(bias * shares).astype(np.int64), scale / shares
     return _with_extremes(layer, rng, _scaled(layer, rng, weight, bias, scale))
 
 
 def _scaled(
     layer: Layer, rng: Generator, weight: NDArray[np.int8] | None, bias: NDArray[np.int64], scale: NDArray[np.float64]
 ) -> LayerWeights:
+    flat = np.clip(scale, 2.0**-23, 2.0**15).ravel()
     if layer.residual is None:
-        multiplier, shift = multiplier_shift(np.clip(scale, 2.0**-23, 2.0**15))
-        return LayerWeights(weight, bias.astype(np.int32), multiplier, shift)
-    residual_scale = float(rng.uniform(0.2, 1.2)) * (layer.hi - layer.lo) / 256
-    multiplier, shift, shared = residual_multiplier_shift(np.clip(scale, 2.0**-23, 2.0**15), residual_scale)
+        multiplier, shift = multiplier_shift(flat)
+        shared = 0
+    else:
+        residual_scale = float(rng.uniform(0.2, 1.2)) * (layer.hi - layer.lo) / 256
+        multiplier, shift, shared = residual_multiplier_shift(flat, residual_scale)
+    multiplier, shift = multiplier.reshape(scale.shape), shift.reshape(scale.shape)
     return LayerWeights(weight, bias.astype(np.int32), multiplier, shift, shared)
 
 
@@ -57,10 +65,11 @@ def _with_extremes(layer: Layer, rng: Generator, weights: LayerWeights) -> Layer
     """Now and then a bias that saturates the accumulator, where the clip discards the difference anyway."""
     low, high = accumulator_bounds(layer, weights)
     span = int((high - low).max())
-    chosen = (rng.random(layer.out_channels) < _EXTREME) & (weights.multiplier > 0)
+    shape = layer.param_shape
+    chosen = (rng.random(shape) < _EXTREME) & (weights.multiplier > 0)
     reach = ACC_MAX * weights.multiplier.astype(np.float64) / np.exp2(weights.shift)
     chosen &= reach > 600  # well beyond any clip bound and residual
-    extreme = rng.choice([-1, 1], layer.out_channels) * (ACC_MAX + span + rng.integers(0, 1 << 29, layer.out_channels))
+    extreme = rng.choice([-1, 1], shape) * (ACC_MAX + span + rng.integers(0, 1 << 29, shape))
     bias = np.where(chosen & (np.abs(extreme) + span < 1 << 31), extreme, weights.bias)
     return LayerWeights(
         weights.weight, bias.astype(np.int32), weights.multiplier, weights.shift, weights.residual_multiplier

@@ -28,7 +28,7 @@ def run(network: Network, weights: Weights, x_HWC: Array) -> dict[str, NDArray[n
     """
     tensors = {"input": _checked_input(network, x_HWC[None])}
     for layer in network.layers:
-        tensors[layer.name] = run_layer(layer, weights[layer.name], tensors)
+        tensors[layer.name] = run_layer(layer, weights.get(layer.name), tensors)
     return {name: tensor[0] for name, tensor in tensors.items()}
 
 
@@ -41,9 +41,9 @@ def run_batch(network: Network, weights: Weights, x_NHWC: Array, frames_at_once:
 
 def _run_frames(network: Network, weights: Weights, x_NHWC: Array) -> NDArray[np.int64]:
     tensors = {"input": _checked_input(network, x_NHWC)}
-    last_use = {name: i for i, layer in enumerate(network.layers) for name in (layer.input, layer.residual) if name}
+    last_use = {name: i for i, layer in enumerate(network.layers) for name in layer.sources}
     for i, layer in enumerate(network.layers):
-        tensors[layer.name] = run_layer(layer, weights[layer.name], tensors, np.float64)
+        tensors[layer.name] = run_layer(layer, weights.get(layer.name), tensors, np.float64)
         for name in [name for name in tensors if last_use.get(name, len(network.layers)) <= i]:
             del tensors[name]
     return tensors[network.output]
@@ -51,16 +51,23 @@ def _run_frames(network: Network, weights: Weights, x_NHWC: Array) -> NDArray[np
 
 def run_layer(
     layer: Layer,
-    weights: LayerWeights,
+    weights: LayerWeights | None,
     tensors: dict[str, NDArray[np.int64]],
     product_type: type[np.generic] = np.int64,
 ) -> NDArray[np.int64]:
-    """The layer's output, int64 [frames][height][width][channels], from the named tensors of the same layout."""
+    """The layer's output, int64 [frames][height][width][channels], from the named tensors of the same layout.
+
+    `weights` is None for a layer that computes nothing. UserError if another one has none.
+    """
+    if not layer.computes:
+        return np.concatenate([tensors[part] for part in layer.parts], axis=-1)
+    if weights is None:
+        raise UserError(f"layer '{layer.name}': no weights are given")
     residual = None if layer.residual is None else tensors[layer.residual]
     return requantise(
         accumulate(layer, weights, tensors[layer.input], product_type),
-        weights.multiplier,
-        weights.shift,
+        at_positions(layer, weights.multiplier),
+        at_positions(layer, weights.shift),
         layer.lo,
         layer.hi,
         residual,
@@ -85,7 +92,16 @@ def accumulate(
             term = tap(padded[:, rows, columns], ky, kx)
             acc = term if acc is None else combine(acc, term)
     assert acc is not None  # a kernel has at least one tap
-    return acc.astype(np.int64) + weights.bias.astype(np.int64)
+    return acc.astype(np.int64) + at_positions(layer, weights.bias).astype(np.int64)
+
+
+def at_positions(layer: Layer, values: Array) -> Array:
+    """Parameters of `Layer.param_shape` in a shape that broadcasts against [out height][out width][channels]."""
+    if len(layer.window_sizes) == 1:
+        return values
+    rows = {size: row for row, size in enumerate(layer.window_sizes)}
+    sizes = np.outer(layer.counted_rows, layer.counted_cols)
+    return values[np.vectorize(rows.__getitem__)(sizes)]
 
 
 def _tap_function(
@@ -97,7 +113,15 @@ def _tap_function(
     weight: Array = weights.weight.astype(product_type)
     if layer.per_channel:
         return (lambda x, ky, kx: x * weight[:, 0, ky, kx]), np.add
-    return (lambda x, ky, kx: x @ weight[:, :, ky, kx].T), np.add
+    if layer.groups == 1:
+        return (lambda x, ky, kx: x @ weight[:, :, ky, kx].T), np.add
+    return (lambda x, ky, kx: _grouped(layer.groups, x, weight[:, :, ky, kx])), np.add
+
+
+def _grouped(groups: int, x_NHWC: Array, weight_OI: Array) -> Array:
+    """Each group of output channels from its own group of input channels."""
+    pairs = zip(np.split(x_NHWC, groups, axis=-1), np.split(weight_OI, groups), strict=True)
+    return np.concatenate([x @ weight.T for x, weight in pairs], axis=-1)
 
 
 def requantise(
