@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -23,8 +24,9 @@ from dna.search.mapping_space import UNMAPPED, buffer_tables, compute_bound, sha
 from dna.search.problem import Evaluation, SearchResult
 from dna.search.space import ARRAY_AXES, BUFFER_AXES, Space, default_space
 
-BLOCK = 64
-"""Arrays whose tables are made in one pass."""
+FAMILY_AXES = ("px", "ports")
+"""Arrays that agree in these are priced together: few large tensors instead of many small ones."""
+MANY = 48
 UNMAPPED_CYCLES = 1_000_000
 """Charged, besides one cycle per multiply, for a layer that fits no tile: the design is infeasible anyway."""
 
@@ -41,6 +43,19 @@ class LayerTables:
     _tables: dict[Layer, Tensor] = field(default_factory=dict)
     _done: dict[Layer, Tensor] = field(default_factory=dict)
 
+    def _blocks(self, missing: Tensor, done: Tensor) -> list[Tensor]:
+        """The missing arrays in blocks; where few are asked for, with the rest of their families, for more will follow."""
+        if len(missing) >= MANY:
+            return [missing[self.families[missing] == family] for family in self.families[missing].unique()]
+        rows = torch.arange(len(done))
+        return [rows[(self.families == family) & ~done] for family in self.families[missing].unique()]
+
+    @cached_property
+    def families(self) -> Tensor:
+        """Number of each array's family, int64 `(arrays,)`: what shares candidates is priced in one pass."""
+        keys = self.space.arrays[:, [self.space.column(name) for name in FAMILY_AXES]]
+        return torch.unique(keys, dim=0, return_inverse=True)[1]
+
     def get(self, layer: Layer, arrays: Tensor) -> Tensor:
         """Cycles, int32 `(len(arrays), buffer choices)`, `UNMAPPED` where no mapping fits. `arrays`: row numbers."""
         shape = shape_of(layer)
@@ -48,8 +63,7 @@ class LayerTables:
             self._tables[shape] = torch.empty(len(self.space.arrays), len(self.space.buffers), dtype=torch.int32)
             self._done[shape] = torch.zeros(len(self.space.arrays), dtype=torch.bool)
         table, done = self._tables[shape], self._done[shape]
-        missing = torch.unique(arrays[~done[arrays]])
-        for block in missing.split(BLOCK):
+        for block in self._blocks(torch.unique(arrays[~done[arrays]]), done):
             values = self.space.values(self.space.arrays[block])
             levels = [self.space.axes[self.space.column(name)].values for name in BUFFER_AXES]
             table[block] = buffer_tables(shape, values, levels, self.memory).flatten(1).to(torch.int32)
@@ -79,6 +93,16 @@ class AcceleratorProblem:
         designs = self.space.enumerate(self.space.arrays[arrays])
         cycles, unmapped = self._sum(lambda layer: self.tables.get(layer, arrays).flatten(), len(designs))
         return designs, self._price(designs, cycles, unmapped)
+
+    def layer_cycles(self, layer: Layer, designs: Tensor) -> Tensor:
+        """Price of one layer on each design, int64 `(N,)`; `UNMAPPED` where it fits no tile."""
+        arrays, place = torch.unique(self._array_rows(designs), return_inverse=True)
+        return self.tables.get(layer, arrays)[place, self._buffer_rows(designs)].long()
+
+    def price_cycles(self, designs: Tensor, cycles: Tensor) -> Evaluation:
+        """Price designs whose whole frame takes `cycles`, int64 `(N,)`."""
+        unmapped = (cycles >= UNMAPPED).long()
+        return self.goal.evaluate(cycles, unmapped, resources(self.space.values(designs)), self.board)
 
     def array_bounds(self) -> Evaluation:
         """For each array of the space, prices that none of its designs can undercut: no stalls, smallest buffers."""

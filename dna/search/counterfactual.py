@@ -139,25 +139,28 @@ def search(problem: Problem, budget: Budget, seed: int = 0, settings: Settings |
         _descend(ledger, logits, settings, generator)
         for member in range(members):
             if ledger.left:
-                improve(ledger, _mode(space, logits, member, generator), settings.pairs, generator)
+                improve(ledger, mode(space, logits, member, generator), settings.pairs, generator)
     return ledger.result("counterfactual")
 
 
 def _descend(ledger: Ledger, logits: list[Tensor], settings: Settings, generator: torch.Generator) -> None:
     """Run a population's mirror steps in place, as far as the budget goes."""
-    space = ledger.problem.space
-    members = len(logits[0])
-    for step in range(settings.steps):
-        if ledger.left < members * sum(space.widths):
+    for number in range(settings.steps):
+        if ledger.left < len(logits[0]) * sum(ledger.problem.space.widths):
             return
-        designs = torch.stack([_sample(space, logits, member, generator) for member in range(members)])
-        costs = _priced_alternatives(ledger, designs).split(space.widths, dim=1)
-        temperature = settings.temperature * (1 - step / settings.steps)
-        for axis, cost in enumerate(costs):
-            logits[axis] = mirror_step(logits[axis], cost, settings.rate, temperature)
+        step(ledger, logits, settings.rate, settings.temperature * (1 - number / settings.steps), generator)
 
 
-def _mode(space: Space, logits: list[Tensor], member: int, generator: torch.Generator) -> Tensor:
+def step(ledger: Ledger, logits: list[Tensor], rate: float, temperature: float, generator: torch.Generator) -> None:
+    """One mirror step of every member's logits, `(members, options)` per axis, in place of the list's entries."""
+    space = ledger.problem.space
+    designs = torch.stack([_sample(space, logits, member, generator) for member in range(len(logits[0]))])
+    costs = _priced_alternatives(ledger, designs).split(space.widths, dim=1)
+    for axis, cost in enumerate(costs):
+        logits[axis] = mirror_step(logits[axis], cost, rate, temperature)
+
+
+def mode(space: Space, logits: list[Tensor], member: int, generator: torch.Generator) -> Tensor:
     """The most probable design of a member; a sample where that is illegal."""
     design = torch.stack([l[member].argmax() for l in logits])
     return design if bool(space.legal(design[None])) else _sample(space, logits, member, generator)

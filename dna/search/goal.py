@@ -10,7 +10,7 @@ from torch import Tensor
 from dna.accelerator.board import Board
 from dna.cost.resources import Resources
 from dna.errors import UserError
-from dna.search.problem import Evaluation
+from dna.search.problem import PENALTY, Evaluation
 
 CONSTRAINED = ("dsp", "bram36", "lut", "ff")
 WEIGHTED = ("dsp", "bram36", "lut")
@@ -25,6 +25,10 @@ class Fastest:
         """Price N designs: `cycles` int64 `(N,)`; `unmapped` `(N,)`: layers that fit no tile in the buffers."""
         names, ratios = _board_ratios(used, unmapped, board)
         return Evaluation(cycles.double(), ratios, names)
+
+    def cycles_score(self, cycles: Tensor, board: Board) -> Tensor:
+        """The part of an `Evaluation`'s score that depends on the cycles, float64 like them."""
+        return cycles.double().log()
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ class LeastHardware:
         names, ratios = _board_ratios(used, unmapped, board)
         rate = (cycles.double() / self.cycles(board))[:, None]
         return Evaluation(hardware_share(used, board), torch.cat([rate, ratios], dim=1), ("frame rate", *names))
+
+    def cycles_score(self, cycles: Tensor, board: Board) -> Tensor:
+        """As `Fastest.cycles_score`."""
+        return PENALTY * (cycles.double() / self.cycles(board)).clamp(min=1).log()
 
 
 Goal = Fastest | LeastHardware

@@ -151,7 +151,7 @@ def buffer_tables(
         priced = price(layer, candidates(layer, px), {n: v[rows] for n, v in values.items()}, memory)
         place, fits = torch.zeros_like(priced.cycles), priced.legal
         for need, level in zip(priced.needs.values(), levels, strict=True):
-            index = torch.searchsorted(torch.tensor(level), need)
+            index = torch.searchsorted(torch.tensor(level), need.contiguous())
             fits = fits & (index < len(level))
             place = place * len(level) + index
         place = torch.where(fits, place, total)

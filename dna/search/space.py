@@ -20,7 +20,8 @@ OUTPUT_CHANNELS = (2, 4, 8, 16, 32, 48, 64, 96, 128)
 INPUT_CHANNELS = (1, 2, 4, 8, 16)
 PIXEL_LANES = (1, 2, 3, 4, 6, 7, 8, 12, 14, 16, 28, 32, 56, 64)
 POST_LANES = (2, 4, 8, 16)
-BUFFER_WORDS = (64, 128, 256, 512, 1024, 2048, 4096)
+WEIGHT_WORDS = (64, 128, 256, 512, 1024, 2048, 4096)
+BUFFER_WORDS = (64, 128, 256, 512, 1024, 2048)
 PARAM_WORDS = (16, 64, 256, 1024)
 ARRAY_AXES = ("oc", "ic", "px", "post_lanes", "ports", "port_bytes", "burst_beats", "outstanding", "residual")
 """Axes that decide what a tile costs."""
@@ -180,7 +181,7 @@ def default_space(
         "px": tuple(v for v in PIXEL_LANES if v == 1 or v * WORD_BYTES <= multipliers),
         "post_lanes": POST_LANES,
         "input_words": BUFFER_WORDS,
-        "weight_words": BUFFER_WORDS,
+        "weight_words": WEIGHT_WORDS,
         "param_words": PARAM_WORDS,
         "output_words": BUFFER_WORDS,
         "residual": (int(residual),),
