@@ -69,7 +69,7 @@ class Causes:
 
 @dataclass(frozen=True)
 class LayerSchedule:
-    """One layer: `computed` and `committed` are the cycles of the RTL's two events, `causes` those since the event before."""
+    """One layer: the cycles of the RTL's two events, and the causes since the layer before was computed."""
 
     name: str
     computed: int

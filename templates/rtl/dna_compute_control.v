@@ -113,6 +113,10 @@ module dna_compute_control #(
     if (!rst_n) walking <= 1'b0;
   end
 
+  // stride_h * row_pitch as a sum of shifts: a multiplier for so little would take a DSP.
+  wire [13:0] stride_by_pitch = (stride_h[0] ? row_pitch : 14'd0) + (stride_h[1] ? row_pitch << 1 : 14'd0)
+                              + (stride_h[2] ? row_pitch << 2 : 14'd0) + (stride_h[3] ? row_pitch << 3 : 14'd0);
+
   // ---- tile registers ----
   reg [11:0] steps;
   reg [9:0]  groups, idle;
@@ -132,7 +136,7 @@ module dna_compute_control #(
       row_hi_s0    <= job[`DNA_TILE_ROW_HI];
       col_lo_s0    <= job[`DNA_TILE_COL_LO];
       col_hi_s0    <= job[`DNA_TILE_COL_HI];
-      stride_pitch <= row_pitch * {4'd0, stride_h};
+      stride_pitch <= stride_by_pitch;
     end
 
   // ---- loop nest ----
