@@ -5,10 +5,14 @@
 //
 // Timing. A TILE is popped in cycle t, the first in which it stands at the queue's head, the engine waits, and its
 // counters have reached their thresholds. Its MAC cycles are t + 1 .. t + T, with
-// T = groups * lane_rows * lane_cols * (kernel_h * kernel_w * steps + idle); the next job is popped in t + T + 1 at the
-// earliest. In cycle t + T, `freed_input` and `freed_weight` are high if the tile frees them, and `tile_end`.
+// T = groups * lane_rows * lane_cols * (kernel_h * kernel_w * steps + idle). In cycle t + T, `freed_input` and
+// `freed_weight` are high if the tile frees them. In t + T + 1, the earliest in which the next job is popped, `tile_end`
+// is high, and `layer_last` if the tile ends its layer.
 // A LAYER is taken in the first cycle t in which it stands at the head, the engine waits and `drained` is high; the
 // lanes are walked (dna_lane_walk), and it is popped in cycle t + PX + 1.
+//
+// Of the causes, `wait_job` also counts the cycle in which a TILE is popped, and all cycles of a LAYER. Stage 0 means
+// something only with `valid_s0`, `tap_s0` only in channel modes.
 //
 // Parameters: IC, CG (channels of a group where channels do not mix).
 `default_nettype none

@@ -4,6 +4,8 @@
 // below and right of the tile's window; `offset` is what lane l subtracts from the shared running address to
 // get the address in its own buffer (modulo 2^14). Sums of constants only: no multiplier.
 //
+// The geometry is read from the cycle after `start` on and must hold until `done`.
+//
 // Timing: `start` in cycle t; lane l is announced (set, index l) in cycle t + 1 + l; `done` in cycle t + PX + 1.
 //
 // Parameters: PX 1..128.
