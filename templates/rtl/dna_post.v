@@ -1,12 +1,12 @@
 // Post: takes the finished sums of all lanes and brings them, POST_LANES channels per cycle, into the output buffer.
 //
-// One pixel of every lane is drained at a time: lane by lane, slice by slice. The control's idle cycles guarantee that the
-// sums of the next pixel come no earlier than in the last cycle of this one; `overrun` says,
-// from the next cycle on, that they did.
+// One pixel of every lane is drained at a time: lane by lane, slice by slice. The control's idle cycles guarantee that
+// the sums of the next pixel come no earlier than in the last cycle of this one; `overrun` says, from the next cycle on,
+// that they did.
 //
 // Timing: `capture` in cycle c (the sums are in the cells' accumulators); drain cycles c + 1 .. c + lanes * slices; the
-// slice of drain cycle v is written to the output buffer in cycle v + 7. In that cycle of a tile's last slice, `tile_ready` is high, and
-// `freed_param` with it if the tile frees its weights: parameters are read later than they are.
+// slice of drain cycle v is written to the output buffer in cycle v + 7. In that cycle of a tile's last slice,
+// `tile_ready` is high, and `freed_param` with it if the tile frees its weights: parameters are read later than they.
 //
 // Parameters: OC, PX, POST_LANES (2, 4, 8, 16; divides OC), RESIDUAL 0 or 1.
 `default_nettype none
