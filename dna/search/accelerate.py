@@ -10,6 +10,7 @@ from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.mapping import Mapping
 from dna.compile.compiler import compile as compile_design
+from dna.cost.resources import RESOURCES, resources
 from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.network.network import Network, Weights
@@ -65,6 +66,12 @@ def accelerate(
 def reaches(goal: Goal, cycles: int, board: Board) -> bool:
     """Whether a frame of so many cycles is what the goal asks for."""
     return isinstance(goal, Fastest) or cycles <= goal.cycles(board)
+
+
+def fits(chunk: Chunk, board: Board) -> bool:
+    """Whether the board has all that the chunk needs."""
+    used = resources(chunk)
+    return all(getattr(used, name) <= getattr(board, name) for name in RESOURCES)
 
 
 def best_mapping(network: Network, chunk: Chunk, board: Board) -> Mapping | None:

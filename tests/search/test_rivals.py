@@ -27,7 +27,7 @@ def board():
 def found(board):
     weights = random_weights(NETWORK, np.random.default_rng(0))
     chunk = Chunk(oc=16, ic=1, px=2, port_bytes=8, residual=False)
-    return rivals(NETWORK, weights, board, LeastHardware(20_000), chunk, seed=1)
+    return rivals(NETWORK, weights, board, LeastHardware(20_000), ("hand", chunk), seed=1)
 
 
 def test_all_three_are_there_and_the_optimum_is_not_beaten(found):
@@ -51,14 +51,14 @@ def test_they_survive_a_file(found):
     assert [from_plain(Rival, to_plain(rival)) for rival in found] == found
 
 
-def test_without_a_mapping_there_is_no_rival(monkeypatch, board):
-    wide = Network("wide", (Layer("a", "fc", "input", 512, 1, 1, 512),))
-    monkeypatch.setattr(module, "best_mapping", lambda *a: None)
-    weights = random_weights(wide, np.random.default_rng(0))
-    monkeypatch.setattr(module.exact, "search", module.random_search.search)
+def test_what_has_no_mapping_or_no_optimum_is_left_out(monkeypatch, board):
+    weights = random_weights(NETWORK, np.random.default_rng(0))
     monkeypatch.setattr(module, "RANDOM_DESIGNS", 5)
-    monkeypatch.setattr(module, "EXACT_SECONDS", 0.1)
-    assert rivals(wide, weights, board, LeastHardware(1.0), Chunk(), 0) == []
+    impossible = LeastHardware(1e9)
+    names = [rival.name for rival in rivals(NETWORK, weights, board, impossible, ("hand", Chunk(residual=False)), 0)]
+    assert names == ["found", "random"]
+    monkeypatch.setattr(module, "best_mapping", lambda *a: None)
+    assert rivals(NETWORK, weights, board, impossible, ("hand", Chunk(residual=False)), 0) == []
 
 
 def test_best_mapping_has_an_entry_per_layer(board):

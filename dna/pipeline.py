@@ -1,0 +1,199 @@
+"""A search from end to end: co-search, training, int8 export, accelerator, Design. Resumable throughout."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from dna.accelerator.board import Board, load_board
+from dna.accelerator.chunk import Accelerator, Chunk
+from dna.accelerator.mapping import Mapping
+from dna.design import Design
+from dna.errors import UserError
+from dna.network.network import Network, Weights
+from dna.quantize.export import export
+from dna.quantize.float_network import FloatNetwork
+from dna.record import from_plain, to_plain
+from dna.runs import Run
+from dna.search.accelerate import METHODS, accelerate, best_mapping, fits, frame_cycles, reaches
+from dna.search.cosearch import Cosearched, CosearchProgress, CosearchSettings, cosearch
+from dna.search.goal import Fastest, Goal, LeastHardware
+from dna.search.problem import Budget
+from dna.search.rivals import rivals
+from dna.supernet.dataset import Dataset
+from dna.supernet.retrain import Progress, TrainSettings, evaluate, evaluate_int8, train_qat
+from dna.supernet.space import digits_space
+
+DATASETS = ("digits",)
+DEFAULT_MINUTES = 3.0
+ACCELERATOR_SECONDS = 15.0
+"""Time that the accelerator search for the finished network may take, for methods that would go on for ever."""
+MAX_EVALUATIONS = 200_000
+
+Watch = Callable[[str, float], None]
+"""Called with the stage's name and how much of it is done, 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `dna search` was asked for; kept in run.yaml, so that the search can go on."""
+
+    board: str
+    dataset: str = "digits"
+    goal: str = "fastest"
+    """`fastest`, or `fps=NUMBER`: the least hardware that reaches it."""
+    method: str = "counterfactual"
+    """How the accelerator is searched: a name in `METHODS`."""
+    seed: int = 0
+    minutes: float = DEFAULT_MINUTES
+    """Roughly what the whole search may take; the co-search is cut to fit."""
+
+    def __post_init__(self) -> None:
+        if self.dataset not in DATASETS:
+            raise UserError(f"dataset is '{self.dataset}'; known: {', '.join(DATASETS)}")
+        if self.method not in METHODS:
+            raise UserError(f"method is '{self.method}'; known: {', '.join(METHODS)}")
+        if not (math.isfinite(self.minutes) and self.minutes > 0):
+            raise UserError(f"minutes is {self.minutes}; it must be above 0")
+        if not 0 <= self.seed < 2**31:
+            raise UserError(f"seed is {self.seed}; it must be 0 to {2**31 - 1}")
+        parse_goal(self.goal)
+
+
+def parse_goal(text: str) -> Goal:
+    """`fastest` or `fps=NUMBER`; UserError otherwise."""
+    if text == "fastest":
+        return Fastest()
+    kind, _, number = text.partition("=")
+    try:
+        rate = float(number)
+    except ValueError:
+        rate = math.nan
+    if kind != "fps" or not math.isfinite(rate) or rate <= 0:
+        raise UserError(f"goal is '{text}'; it must be 'fastest' or 'fps=NUMBER', for example fps=20000")
+    return LeastHardware(rate)
+
+
+def request_of(run: Run) -> Request:
+    """What the run was made for. UserError if its run.yaml is damaged."""
+    try:
+        return from_plain(Request, run.options())
+    except UserError as error:
+        raise UserError(f"{run.path / 'run.yaml'}: {error}") from None
+
+
+def load_dataset(name: str) -> Dataset:
+    from dna.supernet.digits import load_digits
+
+    return {"digits": load_digits}[name]()
+
+
+@dataclass
+class _Clock:
+    """Wall time per stage."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - started, 2)
+
+
+def search(run: Run, watch: Watch, settings: TrainSettings | None = None) -> Design:
+    """Does what the run's Request asks and saves the Design in the run; goes on where an interrupted search stopped.
+
+    UserError if the goal cannot be reached on the board.
+    """
+    request = request_of(run)
+    board, goal, data, clock = (
+        load_board(request.board),
+        parse_goal(request.goal),
+        load_dataset(request.dataset),
+        _Clock(),
+    )
+    run.search.mkdir(parents=True, exist_ok=True)
+    with clock.measure("co-search"):
+        joint = _cosearch(run, request, board, goal, data, watch)
+    with clock.measure("training"):
+        network, weights, accuracy = _train(run, request, joint.model, data, watch, settings or TrainSettings())
+    with clock.measure("accelerator"):
+        watch("accelerator", 0.0)
+        chunk, mapping, found_by = _accelerator(request, joint.chunk, network, weights, board, goal)
+        watch("accelerator", 1.0)
+    with clock.measure("comparison"):
+        watch("comparison", 0.0)
+        others = rivals(network, weights, board, goal, (found_by, chunk), request.seed)
+        watch("comparison", 1.0)
+    metrics = {
+        "dataset": request.dataset,
+        "goal": request.goal,
+        "method": request.method,
+        "seed": request.seed,
+        "operators": list(joint.names),
+        "accuracy": accuracy,
+        "accelerator": found_by,
+        "evaluations": joint.evaluations,
+        "rivals": to_plain(others),
+        "seconds": clock.seconds,
+    }
+    design = Design(network, weights, Accelerator((chunk,)), mapping, board, metrics)
+    design.save(run.design)
+    return design
+
+
+def _cosearch(run: Run, request: Request, board: Board, goal: Goal, data: Dataset, watch: Watch) -> Cosearched:
+    """Network and accelerator together; `minutes` scales its epochs."""
+    settings = replace(
+        CosearchSettings().scaled(request.minutes / DEFAULT_MINUTES),
+        estimator="paper" if request.method == "paper" else "counterfactual",
+    )
+
+    def epoch(progress: CosearchProgress) -> None:
+        watch("co-search", progress.epoch / progress.epochs)
+
+    watch("co-search", 0.0)
+    return cosearch(data, digits_space(), board, goal, request.seed, settings, epoch, run.search / "cosearch")
+
+
+def _accelerator(
+    request: Request, joint: Chunk, network: Network, weights: Weights, board: Board, goal: Goal
+) -> tuple[Chunk, Mapping, str]:
+    """The accelerator by the method that was asked for, the mapping, and how it was found.
+
+    `counterfactual`: the one found along with the network; where its exact schedule misses the goal, which the closed
+    form cannot see, it is solved exactly instead.
+    """
+    if request.method == "counterfactual":
+        mapping = best_mapping(network, joint, board)
+        if mapping is not None and fits(joint, board):
+            cycles = frame_cycles(network, weights, board, joint, mapping)
+            if reaches(goal, cycles, board):
+                return joint, mapping, "co-search"
+    method = "exact" if request.method == "counterfactual" else request.method
+    budget = Budget(evaluations=MAX_EVALUATIONS, seconds=ACCELERATOR_SECONDS)
+    solved = accelerate(network, weights, board, goal, method, budget, request.seed)
+    return solved.chunk, solved.mapping, method
+
+
+def _train(
+    run: Run, request: Request, model: FloatNetwork, data: Dataset, watch: Watch, settings: TrainSettings
+) -> tuple[Network, Weights, dict[str, float]]:
+    """Float, then int8; the integers, and the share of held-out images that each names correctly."""
+    epochs = settings.float_epochs + settings.int8_epochs
+
+    def epoch(progress: Progress) -> None:
+        before = settings.float_epochs if progress.stage == "int8" else 0
+        watch("training", (before + progress.epoch) / epochs)
+
+    trained = train_qat(model, data, request.seed, settings, epoch, run.search / "training")
+    network, weights = export(trained.quantised)
+    accuracy = {
+        "float": evaluate(trained.float_model, data.test),
+        "int8": evaluate_int8(network, weights, data.test),
+    }
+    return network, weights, accuracy
