@@ -71,7 +71,10 @@ def buffer_needs(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> dict[s
 
 
 def legal(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
-    """Whether the mappings meet every limit but the buffers' depths, bool `(A, C)`."""
+    """Whether the mappings meet every limit but the buffers' depths, bool `(A, C)`.
+
+    Groups, concatenation and means that leave padding out are not priced: nothing is legal for them.
+    """
     per_channel = int(layer.per_channel)
     stride_h, stride_w = strides(layer)
     groups = tile.output_groups(c.out_channels, a["oc"], per_channel)
@@ -97,6 +100,8 @@ def legal(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
         (tile.channel_words(layer.out_channels) * layer.out_width, field_limit("LOAD", "stride_inner")),
     )
     fine = (slices == 1) | (c.lane_rows * c.lane_cols * groups == 1)
+    if layer.groups > 1 or not layer.computes or len(layer.window_sizes) > 1:
+        return torch.zeros_like(fine)
     if layer.padding[0] or layer.padding[2]:
         fine = fine & (c.kernel_rows == layer.kernel[0])
     if layer.residual is not None:

@@ -6,7 +6,7 @@ axis. That gives the exact gradient of the expected score in each axis' logits, 
     g[m, k] = pi[m, k] * (C[m, k] - sum_j pi[m, j] * C[m, j])
 
 Mirror steps follow it under an entropy term that is annealed away. A member whose distribution has settled is
-finished by exchanging pairs of axes, and restarted.
+finished by exchanging pairs of axes, as is a random design beside it, and restarted.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Settings:
     """Weight of the entropy at a member's first step; falls linearly to 0 over `steps`."""
     steps: int = 20
     """Steps until a member is finished and restarted."""
+    spread: float = 0.5
+    """Standard deviation of a member's first logits: members and restarts shall differ."""
     pairs: int = 4096
     """Most designs priced by one round of exchanging pairs."""
 
@@ -135,11 +137,13 @@ def search(problem: Problem, budget: Budget, seed: int = 0, settings: Settings |
         if ledger.left < per_design:
             ledger.price(space.sample(ledger.left, generator))
             break
-        logits = [torch.zeros(members, width, dtype=torch.float64) for width in space.widths]
+        logits = [settings.spread * _normal(members, width, generator) for width in space.widths]
         _descend(ledger, logits, settings, generator)
-        for member in range(members):
-            if ledger.left:
-                improve(ledger, mode(space, logits, member, generator), settings.pairs, generator)
+        starts = [mode(space, logits, member, generator) for member in range(members)]
+        for start in torch.unique(torch.stack(starts), dim=0):
+            for design in (start, space.sample(1, generator)[0]):
+                if ledger.left:
+                    improve(ledger, design, settings.pairs, generator)
     return ledger.result("counterfactual")
 
 
@@ -149,6 +153,10 @@ def _descend(ledger: Ledger, logits: list[Tensor], settings: Settings, generator
         if ledger.left < len(logits[0]) * sum(ledger.problem.space.widths):
             return
         step(ledger, logits, settings.rate, settings.temperature * (1 - number / settings.steps), generator)
+
+
+def _normal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
+    return torch.randn(rows, columns, dtype=torch.float64, generator=generator)
 
 
 def step(ledger: Ledger, logits: list[Tensor], rate: float, temperature: float, generator: torch.Generator) -> None:

@@ -41,6 +41,9 @@ def shape_of(layer: Layer) -> Layer:
         stride=layer.stride,
         padding=layer.padding,
         residual=None if layer.residual is None else "residual",
+        groups=layer.groups,
+        parts=("input", "part") if layer.parts else (),
+        count_padding=layer.count_padding,
     )
 
 

@@ -3,15 +3,17 @@ import torch
 
 from dna.search import counterfactual, paper, random_search
 from dna.search.problem import Budget
+from dna.search.space import default_space
 from tests.search.toy import Toy, small_space
 
 METHODS = {"counterfactual": counterfactual.search, "paper": paper.search, "random": random_search.search}
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_counterfactual_finds_the_enumerated_optimum(seed):
-    toy = Toy(small_space())
-    result = counterfactual.search(toy, Budget(evaluations=1500), seed)
+def test_counterfactual_finds_the_enumerated_optimum_with_a_tenth_of_the_evaluations(seed):
+    space = default_space(multipliers=256, residual=False, fixed={"output_words": 128, "ports": 1, "param_words": 256})
+    toy = Toy(space, limit=100.0)
+    result = counterfactual.search(toy, Budget(evaluations=space.size // 10), seed)
     assert result.feasible and result.cost == pytest.approx(toy.optimum(), rel=1e-12)
 
 
