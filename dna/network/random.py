@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.random import Generator
 
-from dna.network.layer import MAX_KERNEL, MAX_STRIDE, OPS, Layer, Op
+from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer, Op
 from dna.network.network import Network, TensorShape
 
 _TRIES = 60
 _SHARES: dict[Op, float] = {"conv": 4, "depthwise": 2, "fc": 0.6, "maxpool": 1, "avgpool": 1, "add": 0.8}
+RANDOM_OPS: tuple[Op, ...] = tuple(_SHARES)
+"""Operators that random networks draw from: all but `concat`, which computes nothing."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class RandomLimits:
 
 
 def random_network(
-    rng: Generator, limits: RandomLimits | None = None, ops: Sequence[Op] = OPS[:6], name: str = "random"
+    rng: Generator, limits: RandomLimits | None = None, ops: Sequence[Op] = RANDOM_OPS, name: str = "random"
 ) -> Network:
     """A network of 1 to `limits.layers` layers drawn from `ops`: mostly a chain, with branches and residuals."""
     limits = limits or RandomLimits()

@@ -6,8 +6,8 @@ from collections import Counter
 
 import numpy as np
 
-from dna.network.layer import MAX_KERNEL, MAX_STRIDE, OPS, Layer
-from dna.network.random import RandomLimits, random_input, random_network
+from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer
+from dna.network.random import RANDOM_OPS, RandomLimits, random_input, random_network
 
 NETWORKS = [random_network(np.random.default_rng(seed)) for seed in range(400)]
 LAYERS = [layer for network in NETWORKS for layer in network.layers]
@@ -20,7 +20,7 @@ def window_reads(layer: Layer) -> int:
 
 def test_every_operator_with_and_without_residual() -> None:
     seen = Counter((layer.op, layer.residual is not None) for layer in LAYERS)
-    expected = {(op, residual) for op in OPS for residual in (False, True)} - {("add", False), ("fc", True)}
+    expected = {(op, residual) for op in RANDOM_OPS for residual in (False, True)} - {("add", False), ("fc", True)}
     assert all(seen[key] >= 10 for key in expected)
 
 
@@ -58,7 +58,7 @@ def test_limits_hold() -> None:
 
 
 def test_operators_can_be_chosen() -> None:
-    for op in OPS:
+    for op in RANDOM_OPS:
         network = random_network(np.random.default_rng(1), ops=(op,))
         assert {layer.op for layer in network.layers} <= {op, "add"}
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import LayerWeights, Network
 from dna.network.random import random_input, random_network
@@ -194,3 +195,24 @@ def test_training_the_twin_lowers_its_loss() -> None:
     assert losses[-1] < 0.6 * losses[0]
     exported: dict[str, LayerWeights] = export(model)[1]
     assert set(exported) == {"a", "b"}
+
+
+def test_grouped_convolutions_are_exported_bit_for_bit() -> None:
+    layers = (
+        Layer("a", "conv", "input", 6, 5, 5, 9, kernel=(3, 3), padding=(1, 1, 1, 1), groups=3, in_signed=False),
+        Layer("b", "conv", "a", 9, 5, 5, 4),
+    )
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 256, (3, 5, 5, 6))
+    model = quantised(Network("n", layers), nchw(frames).float(), 0)
+    network, weights = export(model)
+    with torch.no_grad():
+        fake = model.tensors(nchw(frames).double())
+    for name, tensor in run(network, weights, frames[1]).items():
+        assert np.array_equal(fake[name][1].permute(1, 2, 0).numpy(), tensor), name
+
+
+def test_what_cannot_be_trained_is_refused() -> None:
+    pool = Layer("p", "avgpool", "input", 1, 4, 4, 1, kernel=(3, 3), padding=(1, 1, 1, 1), count_padding=False)
+    with pytest.raises(UserError, match="layer 'p': an average that leaves padding out cannot be trained"):
+        FloatNetwork(Network("n", (pool,)), 1.0, torch.Generator())

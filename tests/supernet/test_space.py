@@ -62,3 +62,11 @@ def test_every_operator_of_the_built_in_spaces_makes_a_network(built_in: Space) 
     for index in range(len(built_in.operators) - 1):
         network = space_network(built_in, [index] * len(built_in.blocks), "n")
         assert network.shapes[network.output].channels == built_in.classes
+
+
+def test_a_few_positions_may_stay_after_pooling() -> None:
+    built_in = digits_space()
+    network = space_network(built_in, [0] * len(built_in.blocks), "n")
+    pool, fc = network.layer("pool"), network.layer("fc")
+    assert (pool.kernel, pool.stride, pool.out_height, pool.out_width) == ((2, 2), (2, 2), 2, 2)
+    assert fc.kernel == (2, 2) and network.shapes["fc"].height == 1
