@@ -54,6 +54,9 @@ class ProgramFolder:
         """Byte address of each region in the simulated memory."""
         return {name: region["address"] for name, region in self.content["regions"].items()}
 
+    def region_bytes(self, region: str) -> int:
+        return int(self.content["regions"][region]["words"]) * WORD_BYTES
+
     @property
     def layers(self) -> list[dict[str, Any]]:
         return list(self.content["layers"])

@@ -1,8 +1,11 @@
 """The cocotb bench: runs Programs on the accelerator and compares memory and counters with what is expected.
 
-What to run stands in the JSON file named by DNA_TASKS: a list of {"program": folder, "mode": "fixed" or "stalls",
-"seed": n}; what came out goes to the file named by DNA_RESULTS, rewritten after each task. The test fails on a
-difference.
+What to run stands in the JSON file named by DNA_TASKS: a list of {"program": folder, "mode": mode, "seed": n}; what
+came out goes to the file named by DNA_RESULTS, rewritten after each task. The test fails on a difference. Modes:
+
+fixed    memory of fixed timing: bits and cycles are compared
+stalls   memory that stalls at random: bits are compared
+faults   memory that answers with errors, region by region: the accelerator must end, and say so in STATUS
 """
 
 from __future__ import annotations
@@ -21,9 +24,15 @@ from program_folder import ProgramFolder
 
 PERIOD_NS = 10
 FILE = "memory.hex"
-STALL_FACTOR = 40
-"""Random stalls may slow a run this many times before it counts as hung."""
+PATIENCE = {"fixed": 4, "stalls": 40, "faults": 4}
+"""A run that takes this many times the model's cycles counts as hung."""
 SLACK_CYCLES = 20_000
+REGISTER_CYCLES = 1000
+"""Cycles in which a register access must be answered."""
+GOOD_STATUS = 0b100010
+"""done and interrupt"""
+FAULTS = {"PROGRAM": 0b100, "INPUT": 0b100, "OUTPUT": 0b1000}
+"""The bit of STATUS that an error in each region must set: reads and writes."""
 
 
 class Bench:
@@ -56,10 +65,16 @@ class Bench:
             getattr(self.dut, name).value = value
         self.dut.stall_seed.value = stall_seed
 
+    async def _until(self, signal: Any) -> None:
+        for _ in range(REGISTER_CYCLES):
+            if int(signal.value):
+                return
+            await self.cycle()
+        raise AssertionError(f"{signal._name} stays low")
+
     async def _taken(self, valid: Any, ready: Any) -> None:
         valid.value = 1
-        while not int(ready.value):
-            await self.cycle()
+        await self._until(ready)
         await self.cycle()
         valid.value = 0
 
@@ -70,8 +85,7 @@ class Bench:
         dut.s_axi_wdata.value = value
         await self._taken(dut.s_axi_awvalid, dut.s_axi_awready)
         await self._taken(dut.s_axi_wvalid, dut.s_axi_wready)
-        while not int(dut.s_axi_bvalid.value):
-            await self.cycle()
+        await self._until(dut.s_axi_bvalid)
         assert int(dut.s_axi_bresp.value) == 0, f"write of {name} was answered with {int(dut.s_axi_bresp.value)}"
         await self._taken(dut.s_axi_bready, dut.s_axi_bvalid)
 
@@ -80,8 +94,7 @@ class Bench:
         dut = self.dut
         dut.s_axi_araddr.value = self.registers[name]
         await self._taken(dut.s_axi_arvalid, dut.s_axi_arready)
-        while not int(dut.s_axi_rvalid.value):
-            await self.cycle()
+        await self._until(dut.s_axi_rvalid)
         assert int(dut.s_axi_rresp.value) == 0, f"read of {name} was answered with {int(dut.s_axi_rresp.value)}"
         value = int(dut.s_axi_rdata.value)
         await self._taken(dut.s_axi_rready, dut.s_axi_rvalid)
@@ -98,20 +111,22 @@ class Bench:
         await self.cycle()
 
 
-async def check_capabilities(bench: Bench, program: ProgramFolder) -> None:
-    """The accelerator must be the one the Program was compiled for."""
+async def wrong_accelerator(bench: Bench, program: ProgramFolder) -> str | None:
+    """The accelerator must be the one the Program was compiled for; what is wrong, if it is not."""
     for name, expected in program.capabilities.items():
         got = await bench.read(name)
-        assert got == expected, f"register {name} is 0x{got:08X}, the program was compiled for 0x{expected:08X}"
+        if got != expected:
+            return f"register {name} is 0x{got:08X}, the program was compiled for 0x{expected:08X}"
+    return None
 
 
-async def execute(bench: Bench, program: ProgramFolder, mode: str) -> str | None:
-    """Run the Program; what went wrong, if it did not end properly."""
+async def execute(bench: Bench, program: ProgramFolder, mode: str, expected_status: int = GOOD_STATUS) -> str | None:
+    """Run the Program; what went wrong, if it did not end as expected."""
     for region, address in program.base_addresses.items():
         await bench.write(f"BASE_{region}_LOW", address & 0xFFFFFFFF)
         await bench.write(f"BASE_{region}_HIGH", address >> 32)
     await bench.write("IRQ_ENABLE", 1)
-    limit = SLACK_CYCLES + program.expected_cycles * (4 if mode == "fixed" else STALL_FACTOR)
+    limit = SLACK_CYCLES + program.expected_cycles * PATIENCE[mode]
     # The watch stands before the start: a Program may be over before the write is answered.
     ended = cocotb.start_soon(_interrupt(bench.dut, limit))
     await bench.write("CONTROL", 1)
@@ -120,9 +135,8 @@ async def execute(bench: Bench, program: ProgramFolder, mode: str) -> str | None
         return f"no interrupt within {limit} cycles: hung (STATUS 0x{status:X})"
     status = await bench.read("STATUS")
     await bench.write("IRQ_CLEAR", 1)
-    # busy 0, done 1, interrupt 5; the others are errors
-    if status != 0b100010:
-        return f"STATUS is 0x{status:X} after the interrupt, expected 0x22"
+    if status != expected_status:
+        return f"STATUS is 0x{status:X} after the interrupt, expected 0x{expected_status:X}"
     if int(bench.dut.irq.value):
         return "irq stays high after IRQ_CLEAR"
     broken = int(bench.dut.protocol_error.value)
@@ -134,10 +148,12 @@ async def execute(bench: Bench, program: ProgramFolder, mode: str) -> str | None
 async def _interrupt(dut: Any, cycles: int) -> bool:
     try:
         await with_timeout(RisingEdge(dut.irq), cycles * PERIOD_NS, "ns")
+        risen = True
     except SimTimeoutError:
-        return False
+        risen = False
+    # Back to between the rising edges: the time limit may end just before a falling one.
     await FallingEdge(dut.clk)
-    return True
+    return risen
 
 
 async def layer_counters(bench: Bench, layers: int) -> list[dict[str, int]]:
@@ -156,17 +172,34 @@ async def layer_counters(bench: Bench, layers: int) -> list[dict[str, int]]:
     return result
 
 
+async def execute_with_faults(bench: Bench, program: ProgramFolder) -> str | None:
+    """The Program on a memory with a faulty region, one region after the other; what went wrong."""
+    for region, bit in FAULTS.items():
+        first = program.base_addresses[region]
+        bench.dut.error_enable.value = 1
+        bench.dut.error_first.value = first
+        bench.dut.error_last.value = first + program.region_bytes(region) - 1
+        error = await execute(bench, program, "faults", GOOD_STATUS | bit)
+        bench.dut.error_enable.value = 0
+        if error is not None:
+            return f"with faults in region {region}: {error}"
+    return None
+
+
 async def run_task(bench: Bench, program: ProgramFolder, mode: str, seed: int) -> dict[str, Any]:
     """One Program, once; its entry in the results."""
     started = time.monotonic()
     result: dict[str, Any] = {"program": str(program.path), "name": program.name, "mode": mode, "seed": seed}
     write_hex(Path(FILE), program.memory_image())
     await bench.transfer("load", 0, program.memory_words)
-    bench.set_memory(program.memory_timing, 0 if mode == "fixed" else seed)
-    await check_capabilities(bench, program)
-    error = await execute(bench, program, mode)
+    bench.set_memory(program.memory_timing, seed if mode == "stalls" else 0)
+    error = await wrong_accelerator(bench, program)
+    if error is None and mode == "faults":
+        error = await execute_with_faults(bench, program)
+    elif error is None:
+        error = await execute(bench, program, mode)
     result |= {"error": error, "layers": [], "cycles_model": program.model_cycles, "cycles_rtl": None}
-    if error is None:
+    if error is None and mode != "faults":
         result["cycles_rtl"] = await bench.read("CYCLES")
         counters = await layer_counters(bench, len(program.layers))
         first = program.first_written

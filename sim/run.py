@@ -21,6 +21,7 @@ from program_folder import ProgramFolder
 HERE = Path(__file__).resolve().parent
 TOP = "dna_testbench"
 MODES = ("fixed", "stalls")
+"""What is run by default; `faults` is for those who change the hardware."""
 SMALLEST_MEMORY = 1 << 16
 
 
@@ -65,7 +66,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; 0 all equal, 1 a difference, 2 the simulation could not be run."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", nargs="*", type=Path, help="program folders (default: the project's own)")
-    parser.add_argument("--mode", action="append", choices=MODES, help="run only this mode (default: both)")
+    parser.add_argument(
+        "--mode", action="append", choices=(*MODES, "faults"), help="run only this mode (default: both)"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the stalls and of all values after power-up")
     parser.add_argument("--build", type=Path, default=HERE / "sim_build", help="folder that keeps built simulations")
     parser.add_argument("--results", type=Path, default=HERE / "results", help="folder for results.json and logs")

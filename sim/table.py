@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+MEMORY = {"fixed": "memory of fixed timing", "stalls": "random stalls", "faults": "bus errors"}
+
 
 def _cells(layer: dict[str, Any], before: dict[str, Any] | None) -> list[str]:
     def own(counters: dict[str, int] | None, past: dict[str, int] | None) -> str:
@@ -31,10 +33,17 @@ def render(result: dict[str, Any]) -> str:
         rows.append(_cells(layer, before))
         before = layer
     model = result["cycles_model"] if result["mode"] == "fixed" else None
-    total = ["whole program", "", "-" if model is None else str(model), str(result["cycles_rtl"]), "", ""]
+    total = [
+        "whole program",
+        "",
+        "-" if model is None else str(model),
+        "-" if result["cycles_rtl"] is None else str(result["cycles_rtl"]),
+        "",
+        "",
+    ]
     rows.append([*total[:5], "equal" if result["ok"] else "differs"])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [f"{result['name']}, {'memory of fixed timing' if result['mode'] == 'fixed' else 'random stalls'}"]
+    lines = [f"{result['name']}, {MEMORY[result['mode']]}"]
     for row in rows:
         left = (f"{cell:<{width}}" for cell, width in zip(row[:2], widths[:2], strict=True))
         right = (f"{cell:>{width}}" for cell, width in zip(row[2:], widths[2:], strict=True))

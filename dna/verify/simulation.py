@@ -23,6 +23,7 @@ from dna.generate.project import MARK, generate
 from dna.verify.tiles import describe_tile
 
 MODES = ("fixed", "stalls")
+MEMORY = {"fixed": "memory of fixed timing", "stalls": "random stalls", "faults": "bus errors"}
 COUNTERS = (*SNAPSHOT, "commit")
 
 
@@ -43,7 +44,7 @@ class LayerResult:
 
 @dataclass(frozen=True)
 class RunResult:
-    """One Program, run once. `mode` is `fixed` (memory of fixed timing: cycles compared) or `stalls` (bits only)."""
+    """One Program, run once. `mode`: `fixed` (memory of fixed timing: cycles compared), `stalls` (bits) or `faults`."""
 
     name: str
     program: Path
@@ -211,8 +212,7 @@ def _layer_result(program: Path, layer: dict[str, Any]) -> LayerResult:
 
 
 def _table(run: RunResult) -> Table:
-    how = "memory of fixed timing" if run.mode == "fixed" else f"random stalls, seed {run.seed}"
-    table = Table(title=f"{run.name}: {how}", title_justify="left")
+    table = Table(title=f"{run.name}: {MEMORY[run.mode]}", title_justify="left")
     for name in ("layer", "operator"):
         table.add_column(name)
     for name in ("cycles, model", "cycles, RTL", "bits different", "equal"):
