@@ -34,6 +34,7 @@ class LazyGroup(click.Group):
     commands_at: dict[str, tuple[str, str]] = {
         "doctor": ("dna.cli_info", "doctor"),
         "boards": ("dna.cli_info", "boards"),
+        "networks": ("dna.cli_networks", "networks"),
         "search": ("dna.cli_search", "search"),
         "generate": ("dna.cli_project", "generate"),
         "verify": ("dna.cli_project", "verify"),

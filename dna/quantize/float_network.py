@@ -57,7 +57,9 @@ class Unit(nn.Module):
             y = y + self.bias.view(1, -1, 1, 1)
         if residual_NCHW is not None:
             y = y + residual_NCHW
-        return y if self.bounds == (-math.inf, math.inf) else y.clamp(*self.bounds)
+        if self.bounds == (-math.inf, math.inf):
+            return y
+        return F.relu(y) if self.bounds == (0.0, math.inf) else y.clamp(*self.bounds)
 
     @torch.no_grad()
     def set_folded(self, weight: Tensor, bias: Tensor) -> None:

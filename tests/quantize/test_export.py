@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import LayerWeights, Network
 from dna.network.random import random_input, random_network
@@ -212,7 +211,8 @@ def test_grouped_convolutions_are_exported_bit_for_bit() -> None:
         assert np.array_equal(fake[name][1].permute(1, 2, 0).numpy(), tensor), name
 
 
-def test_what_cannot_be_trained_is_refused() -> None:
-    pool = Layer("p", "avgpool", "input", 1, 4, 4, 1, kernel=(3, 3), padding=(1, 1, 1, 1), count_padding=False)
-    with pytest.raises(UserError, match="layer 'p': an average that leaves padding out cannot be trained"):
-        FloatNetwork(Network("n", (pool,)), 1.0, torch.Generator())
+def test_float_average_leaves_padding_out() -> None:
+    pool = Layer("p", "avgpool", "input", 2, 5, 4, 2, kernel=(3, 3), padding=(1, 1, 1, 1), count_padding=False)
+    x = torch.randn(2, 2, 5, 4, generator=torch.Generator().manual_seed(0))
+    expected = torch.nn.functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False).flatten(1)
+    torch.testing.assert_close(FloatNetwork(Network("n", (pool,)), 1.0, torch.Generator())(x), expected)
