@@ -39,8 +39,8 @@ class TrainSettings:
     """How a derived network is trained; the defaults suit small images."""
 
     float_epochs: int = 60
-    int8_epochs: int = 12
-    batch_size: int = 64
+    int8_epochs: int = 4
+    batch_size: int = 32
     learning_rate: float = 6e-3
     int8_learning_rate: float = 3e-4
     weight_decay: float = 2e-2
