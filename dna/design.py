@@ -16,6 +16,7 @@ import yaml
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator
 from dna.accelerator.mapping import Mapping
+from dna.compile.lowering import lower
 from dna.errors import UserError
 from dna.network.files import load_weights, network_from_dict, network_to_dict, save_weights
 from dna.network.network import Network, Weights
@@ -40,11 +41,11 @@ class Design:
     """Plain values: what the search and the training measured."""
 
     def __post_init__(self) -> None:
-        given, needed = len(self.mapping.layers), len(self.network.layers)
+        given, needed = len(self.mapping.layers), len(lower(self.network).layers)
         if given != needed:
             raise UserError(f"mapping.layers: {given} entries for {needed} layers of network '{self.network.name}'")
         for layer in self.network.layers:
-            if layer.name not in self.weights:
+            if layer.computes and layer.name not in self.weights:
                 raise UserError(f"weights: layer '{layer.name}' has none")
         for index, chunk in enumerate(self.accelerator.chunks):
             if chunk.port_bytes > self.board.port_bytes:

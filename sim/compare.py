@@ -10,17 +10,23 @@ from program_folder import ProgramFolder
 
 
 def first_difference(tensor: dict[str, Any], place: int, expected: int, got: int) -> dict[str, Any]:
-    """Where byte `place` of a tensor in memory is, and both values as the numbers they mean."""
+    """Where byte `place` of a tensor's own words is, and both values as the numbers they mean.
+
+    `channel` is the network's; -1 is a byte that no channel has.
+    """
     word, byte = divmod(place, WORD_BYTES)
-    rows, col = divmod(word, tensor["width"])
-    row, group = divmod(rows, tensor["groups"])
+    row, in_row = divmod(word, tensor["groups"] * tensor["width"])
+    group, col = divmod(in_row, tensor["width"])
+    channel = WORD_BYTES * group + byte
+    if tensor["order"] is not None and channel < len(tensor["order"]):
+        channel = tensor["order"][channel]
     sign = 256 if tensor["signed"] else 0
     return {
         "row": row,
         "col": col,
-        "channel": WORD_BYTES * group + byte,
+        "channel": channel,
         "group": group,
-        "word": tensor["address"] + word,
+        "word": tensor["address"] + row * tensor["row_words"] + in_row,
         "expected": expected - sign if expected > 127 else expected,
         "got": got - sign if got > 127 else got,
     }
@@ -42,6 +48,16 @@ def tensor_difference(tensor: dict[str, Any], expected: bytes, got: bytes) -> di
     return result
 
 
+def own_words(tensor: dict[str, Any], memory: bytes, place: int) -> bytes:
+    """The tensor's own words, row by row; `place` is where its first one is in `memory`.
+
+    Between its rows, a tensor that lies in a concat has the words of its neighbours.
+    """
+    own, pitch = (WORD_BYTES * words for words in (tensor["groups"] * tensor["width"], tensor["row_words"]))
+    rows = (place + row * pitch for row in range(tensor["height"]))
+    return b"".join(memory[first : first + own] for first in rows)
+
+
 def layers(
     program: ProgramFolder, memory: bytes, start: int, counters: list[dict[str, int]], *, with_cycles: bool
 ) -> list[dict[str, Any]]:
@@ -52,7 +68,7 @@ def layers(
         expected = program.expected(layer["tensor"])
         place = program.place(layer["tensor"]) - start
         entry = {"name": layer["name"], "op": layer["op"]}
-        entry |= tensor_difference(tensor, expected, memory[place : place + len(expected)])
+        entry |= tensor_difference(tensor, expected, own_words(tensor, memory, place))
         entry["cycles_rtl"] = counters[index] if index < len(counters) else None
         entry["cycles_model"] = layer["cycles"] if with_cycles else None
         entry["causes_different"] = causes_different(entry["cycles_model"], entry["cycles_rtl"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -12,10 +12,12 @@ from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Accelerator, Chunk
 from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, INSTRUCTION_BYTES, REGIONS, WORD_BYTES, field_limit
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile import deadlock, fields, limits
+from dna.compile.lowering import lower
 from dna.compile.memory_map import CommitLog, Image, check_region, place_tensors, stream_runs
 from dna.compile.program import Instruction, Program
 from dna.compile.tiling import Step, steps
 from dna.errors import UserError
+from dna.network.layer import Layer
 from dna.network.network import Network, Weights
 from dna.quantize.limits import check_overflow
 
@@ -30,10 +32,12 @@ def compile(network: Network, weights: Weights, accelerator: Accelerator, mappin
     Deterministic. UserError names the layer and the limit if anything does not fit, or if integers could overflow.
     """
     chunk = accelerator.chunks[0]
+    lowered = lower(network)
     limits.check_mapping(network, chunk, mapping)
     check_overflow(network, weights)
-    tensors, regions = place_tensors(network)
-    emitter = _Emitter(network, weights, chunk, mapping, CommitLog(tensors))
+    tensors, regions = place_tensors(lowered)
+    commits = CommitLog(tensors, {name: lowered.writers(name) for name in tensors})
+    emitter = _Emitter(lowered.layers, lowered.weights(weights), chunk, mapping, commits)
     emitter.run()
     if emitter.commits.stores > field_limit("LOAD", "wait_commit"):
         raise UserError(
@@ -44,7 +48,7 @@ def compile(network: Network, weights: Weights, accelerator: Accelerator, mappin
     image = b"".join(instruction.encode() for instruction in instructions) + bytes(emitter.image.data)
     regions["PROGRAM"] = len(image) // WORD_BYTES
     check_region(network, "PROGRAM", regions["PROGRAM"])
-    program = Program(network, chunk, instructions, image, tensors, regions)
+    program = Program(network, lowered.layers, chunk, instructions, image, tensors, regions, lowered.output)
     deadlock.check(program)
     return program
 
@@ -65,11 +69,11 @@ class _Unit:
     layer_last: bool
 
 
-def _units(network: Network, mapping: Mapping) -> list[_Unit]:
+def _units(layers: Sequence[Layer], mapping: Mapping) -> list[_Unit]:
     """All steps in program order; neighbours with equal keys share a tile."""
     result: list[_Unit] = []
     weight_tile = -1
-    for index, (layer, layer_mapping) in enumerate(zip(network.layers, mapping.layers, strict=True)):
+    for index, (layer, layer_mapping) in enumerate(zip(layers, mapping.layers, strict=True)):
         todo = list(steps(layer, layer_mapping))
         position = 0
         for _, group in groupby(todo, key=lambda step: step.weight_key):
@@ -98,7 +102,8 @@ def _units(network: Network, mapping: Mapping) -> list[_Unit]:
 class _Emitter:
     """Writes the instructions one after the other and counts what the engines will count."""
 
-    network: Network
+    layers: Sequence[Layer]
+    """The executed ones."""
     weights: Weights
     chunk: Chunk
     mapping: Mapping
@@ -123,7 +128,7 @@ class _Emitter:
         Weights are the exception: the next weight tile, the next layer's included, is asked for as soon as its slot is
         about to become free. On a shared port it comes after the second input tile, which is needed earlier.
         """
-        units = _units(self.network, self.mapping)
+        units = _units(self.layers, self.mapping)
         first_use = {unit.weight_tile: unit for unit in reversed(units)}
         prefetch_use = 1 if self.chunk.ports == 1 else 0
         current: tuple[int, int] | None = None
@@ -135,7 +140,7 @@ class _Emitter:
                 self._load_weights(first_use[unit.weight_tile])
             if unit.new_input:
                 self._load_input(unit)
-            if unit.step.last and self.network.layers[unit.layer].residual is not None:
+            if unit.step.last and self.layers[unit.layer].residual is not None:
                 self._load_residual(unit)
             ahead = unit.weight_tile + 1
             due = unit.use == prefetch_use or unit.free_weight
@@ -156,14 +161,14 @@ class _Emitter:
         return count % 2 * int(tile.slot_words(depth))
 
     def _layer(self, unit: _Unit) -> None:
-        layer = self.network.layers[unit.layer]
+        layer = self.layers[unit.layer]
         multiplier = self.weights[layer.name].residual_multiplier
         values = fields.layer_fields(layer, self.chunk, self._layer_mapping(unit), unit.step.kernel.count, multiplier)
         self._add("LAYER", values, unit)
 
     def _load_weights(self, unit: _Unit) -> None:
         """WEIGHT, then PARAM; the last of them signals."""
-        layer, step = self.network.layers[unit.layer], unit.step
+        layer, step = self.layers[unit.layer], unit.step
         index = self.weight_tiles
         if layer.has_weights:
             make = partial(fields.weight_stream, layer, self.weights[layer.name], self.chunk, step)
@@ -175,7 +180,7 @@ class _Emitter:
             self._add("LOAD", values | {"port": self.chunk.weight_port}, unit)
         if step.needs_params:
             make = partial(fields.param_stream, self.weights[layer.name], self.chunk, step)
-            address, words = self.image.place((layer.name, "parameters", step.channels), make)
+            address, words = self.image.place((layer.name, "parameters", step.channels, step.params), make)
             unit_words = self.chunk.post_lanes // 2
             self.param_base[index] = self._slot(self.chunk.param_words, self.params)
             values = stream_runs(address, words // unit_words, unit_words)
@@ -186,7 +191,7 @@ class _Emitter:
         self.weight_tiles += 1
 
     def _load_input(self, unit: _Unit) -> None:
-        layer = self.network.layers[unit.layer]
+        layer = self.layers[unit.layer]
         values = fields.input_fields(layer, self._layer_mapping(unit), unit.step, self.commits)
         origin = self._slot(self.chunk.input_words, self.inputs)
         pitch = fields.row_pitch(layer, self._layer_mapping(unit))
@@ -196,7 +201,7 @@ class _Emitter:
         self.inputs += 1
 
     def _load_residual(self, unit: _Unit) -> None:
-        layer = self.network.layers[unit.layer]
+        layer = self.layers[unit.layer]
         assert layer.residual is not None
         values = fields.output_block(self.commits.tensors[layer.residual], unit.step)
         rows = unit.step.rows
@@ -209,7 +214,7 @@ class _Emitter:
         self.residuals += 1
 
     def _tile(self, unit: _Unit) -> None:
-        layer, step = self.network.layers[unit.layer], unit.step
+        layer, step = self.layers[unit.layer], unit.step
         values = fields.tile_fields(layer, self.chunk, self._layer_mapping(unit), step)
         values |= {
             "in_base": self._slot(self.chunk.input_words, self.inputs - 1),
@@ -228,7 +233,7 @@ class _Emitter:
         self._add("TILE", values, unit)
 
     def _store(self, unit: _Unit) -> None:
-        layer = self.network.layers[unit.layer]
+        layer = self.layers[unit.layer]
         values = fields.output_block(self.commits.tensors[layer.name], unit.step)
         values |= {"base": self._slot(self.chunk.output_words, self.outputs), "layer_last": int(unit.layer_last)}
         self.outputs += 1

@@ -10,6 +10,8 @@ from dna.accelerator import tile
 from dna.accelerator.chunk import INPUT_CHANNELS, POST_LANES, Chunk
 from dna.accelerator.mapping import LayerMapping, Mapping, Order
 from dna.compile.limits import check, fits, slices, strides
+from dna.compile.lowering import lower
+from dna.compile.tiling import col_spans, row_spans
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
@@ -18,12 +20,15 @@ _TRIES = 200
 
 
 def default_mapping(network: Network, chunk: Chunk) -> Mapping:
-    """`default_layer_mapping` for every layer."""
-    return Mapping(tuple(default_layer_mapping(layer, chunk) for layer in network.layers))
+    """`default_layer_mapping` for every executed layer."""
+    return Mapping(tuple(default_layer_mapping(layer, chunk) for layer in lower(network).layers))
 
 
 def default_layer_mapping(layer: Layer, chunk: Chunk) -> LayerMapping:
-    """A legal mapping that needs few array cycles and little traffic; UserError naming the limit if there is none."""
+    """A legal mapping of an executed layer (`dna.compile.lowering`) that needs few array cycles and little traffic.
+
+    UserError naming the limit if there is none.
+    """
     best: tuple[int, int, LayerMapping] | None = None
     for mapping in _candidates(layer, chunk):
         if fits(layer, chunk, mapping):
@@ -40,7 +45,7 @@ def default_layer_mapping(layer: Layer, chunk: Chunk) -> LayerMapping:
 
 def smallest_mapping(layer: Layer, chunk: Chunk) -> LayerMapping:
     """One output pixel, fewest channels, smallest slices: what it exceeds, no mapping meets."""
-    out_channels = min(16, layer.out_channels)
+    out_channels = min(16, layer.group_outputs)
     sliced = out_channels <= _group_size(layer, chunk)
     whole_rows = not sliced or bool(layer.padding[0] or layer.padding[2])
     whole_inputs = not sliced or layer.per_channel
@@ -50,7 +55,7 @@ def smallest_mapping(layer: Layer, chunk: Chunk) -> LayerMapping:
         lane_rows=1,
         lane_cols=1,
         out_channels=out_channels,
-        in_channels=layer.in_channels if whole_inputs else min(16, layer.in_channels),
+        in_channels=layer.group_inputs if whole_inputs else min(16, layer.group_inputs),
         kernel_rows=layer.kernel[0] if whole_rows else 1,
         order="inputs",
     )
@@ -64,7 +69,7 @@ def _candidates(layer: Layer, chunk: Chunk) -> Iterator[LayerMapping]:
     for lanes_y, lanes_x in _lane_splits(layer, chunk):
         for lane_rows in _parts(tile.ceil_div(layer.out_height, lanes_y)):
             for lane_cols in _parts(tile.ceil_div(layer.out_width, lanes_x)):
-                for out_channels in _channel_parts(layer.out_channels):
+                for out_channels in _channel_parts(layer.group_outputs):
                     for in_channels, kernel_rows in _slices(layer, lane_rows * lane_cols):
                         for order in ("inputs", "weights"):
                             yield LayerMapping(
@@ -96,20 +101,21 @@ def _channel_parts(channels: int) -> list[int]:
 
 def _slices(layer: Layer, pixels: int) -> Iterator[tuple[int, int]]:
     """Input channels and kernel rows of a slice; whole unless a tile is one pixel per lane."""
-    yield layer.in_channels, layer.kernel[0]
+    yield layer.group_inputs, layer.kernel[0]
     if pixels > 1:
         return
-    inputs = [layer.in_channels] if layer.per_channel else _channel_parts(layer.in_channels)
+    inputs = [layer.in_channels] if layer.per_channel else _channel_parts(layer.group_inputs)
     rows = [layer.kernel[0]] if layer.padding[0] or layer.padding[2] else _parts(layer.kernel[0])
     for kernel_rows in rows:
         for in_channels in inputs:
-            if (in_channels, kernel_rows) != (layer.in_channels, layer.kernel[0]):
+            if (in_channels, kernel_rows) != (layer.group_inputs, layer.kernel[0]):
                 yield in_channels, kernel_rows
 
 
 def _tile_counts(layer: Layer, mapping: LayerMapping) -> tuple[int, int, int]:
-    spatial = tile.tiles(layer.out_height, mapping.tile_rows) * tile.tiles(layer.out_width, mapping.tile_cols)
-    return int(spatial), int(tile.tiles(layer.out_channels, mapping.out_channels)), slices(layer, mapping)
+    """Spatial tiles, tiles of output channels in one group, slices."""
+    spatial = len(row_spans(layer, mapping)) * len(col_spans(layer, mapping))
+    return spatial, int(tile.tiles(layer.group_outputs, mapping.out_channels)), slices(layer, mapping)
 
 
 def _array_cycles(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
@@ -120,7 +126,7 @@ def _array_cycles(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
     groups = tile.output_groups(mapping.out_channels, chunk.oc, per_channel)
     idle = tile.idle_cycles(post, mac)
     cycles = tile.compute_cycles(groups, mapping.lane_rows, mapping.lane_cols, mac, idle)
-    return int(tile.compute_tiles(*_tile_counts(layer, mapping)) * (cycles + 10))
+    return int(layer.groups * tile.compute_tiles(*_tile_counts(layer, mapping)) * (cycles + 10))
 
 
 def _traffic_words(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
@@ -143,11 +149,11 @@ def _traffic_words(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
             chunk.ic,
         )
         words += tile.weight_loads(spatial, channels, count, 1, inputs_outer) * (stream + 20)
-    return int(words)
+    return int(layer.groups * words)
 
 
 def random_mapping(layer: Layer, chunk: Chunk, rng: Generator) -> LayerMapping:
-    """Any legal mapping: lane splits, ragged tiles, channel tiles, slices and orders all occur.
+    """Any legal mapping of an executed layer: lane splits, ragged tiles, channel tiles, slices and orders all occur.
 
     Draws until one fits; after many failures the default mapping. UserError if no mapping exists.
     """
@@ -163,12 +169,12 @@ def _draw(layer: Layer, chunk: Chunk, rng: Generator) -> LayerMapping:
     lanes_x = int(rng.integers(1, chunk.px // lanes_y + 1))
     lane_rows = _draw_size(rng, tile.ceil_div(layer.out_height, lanes_y))
     lane_cols = _draw_size(rng, tile.ceil_div(layer.out_width, lanes_x))
-    out_channels = _draw_channels(rng, layer.out_channels)
-    in_channels, kernel_rows = layer.in_channels, layer.kernel[0]
+    out_channels = _draw_channels(rng, layer.group_outputs)
+    in_channels, kernel_rows = layer.group_inputs, layer.kernel[0]
     if rng.random() < 0.3 and out_channels <= _group_size(layer, chunk):
         lane_rows = lane_cols = 1
         if not layer.per_channel:
-            in_channels = _draw_channels(rng, layer.in_channels)
+            in_channels = _draw_channels(rng, layer.group_inputs)
         if not (layer.padding[0] or layer.padding[2]):
             kernel_rows = int(rng.integers(1, layer.kernel[0] + 1))
     order: Order = "inputs" if rng.random() < 0.5 else "weights"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from dna.accelerator import tile
 from dna.accelerator.chunk import Chunk
 from dna.accelerator.isa import MODES, field_limit
@@ -110,11 +112,15 @@ def weight_stream(layer: Layer, weights: LayerWeights, chunk: Chunk, step: Step)
     channels, kernel = slice(step.channels.first, step.channels.end), slice(step.kernel.first, step.kernel.end)
     if layer.per_channel:
         return layout.channel_weight_stream(weights.weight[channels, :, kernel], chunk.oc, chunk.ic)
-    inputs = slice(step.in_channels.first, step.in_channels.end)
+    group = step.channels.first // layer.group_outputs * layer.group_inputs
+    inputs = slice(step.in_channels.first - group, step.in_channels.end - group)
     return layout.mix_weight_stream(weights.weight[channels, inputs, kernel], chunk.oc, chunk.ic)
 
 
 def param_stream(weights: LayerWeights, chunk: Chunk, step: Step) -> bytes:
     """Bytes of the parameters of the step's output channels."""
     part = slice(step.channels.first, step.channels.end)
-    return layout.param_stream(weights.bias[part], weights.multiplier[part], weights.shift[part], chunk.post_lanes)
+    bias, multiplier, shift = (
+        np.atleast_2d(values)[step.params, part] for values in (weights.bias, weights.multiplier, weights.shift)
+    )
+    return layout.param_stream(bias, multiplier, shift, chunk.post_lanes)

@@ -17,7 +17,7 @@ from dna.accelerator.chunk import PAGE_INSTRUCTIONS
 from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, INSTRUCTION_BYTES, REGIONS, WORD_BYTES
 from dna.compile import engines
 from dna.compile.deadlock import ProgramError, run_addresses
-from dna.compile.layout import pack_tensor, unpack_tensor
+from dna.compile.layout import pack_values, unpack_values, word_addresses
 from dna.compile.program import Instruction, Program, decode
 
 QUEUE_JOBS = 8
@@ -32,7 +32,8 @@ _DESTINATION_NAMES = {code: name for name, code in DESTINATIONS.items()}
 def interpret(
     program: Program, x_HWC: NDArray[np.int64], rng: np.random.Generator | None = None
 ) -> dict[str, NDArray[np.int64]]:
-    """Every tensor after one frame, by name, ``input`` included, int64 [height][width][channels].
+    """Every tensor after one frame, by name, ``input`` and what inserted layers write included, int64
+    [height][width][channels], channels as the network counts them.
 
     Without `rng` each engine works as early as it can. ProgramError if the Program stops before its end, or leaves
     bytes of channels that do not exist unequal to 0.
@@ -78,16 +79,16 @@ class Machine:
 
     def write_tensor(self, name: str, x_HWC: NDArray[np.int64]) -> None:
         tensor = self.program.tensors[name]
-        words = np.frombuffer(pack_tensor(x_HWC), np.uint8).reshape(-1, WORD_BYTES)
-        self.memory[tensor.region][tensor.address : tensor.address + tensor.words] = words
+        words = np.frombuffer(pack_values(tensor, x_HWC), np.uint8).reshape(-1, WORD_BYTES)
+        self.memory[tensor.region][word_addresses(tensor)] = words
 
     def read_tensor(self, name: str) -> NDArray[np.int64]:
         tensor = self.program.tensors[name]
-        data = self.memory[tensor.region][tensor.address : tensor.address + tensor.words].tobytes()
-        x = unpack_tensor(data, tensor.height, tensor.width, tensor.groups * WORD_BYTES, tensor.signed)
-        if x[..., tensor.channels :].any():
+        data = self.memory[tensor.region][word_addresses(tensor)].tobytes()
+        x = unpack_values(tensor, data)
+        if pack_values(tensor, x) != data:
             raise ProgramError(f"tensor '{name}' has bytes unequal to 0 in channels that do not exist")
-        return x[..., : tensor.channels]
+        return x
 
     def run(self) -> None:
         """Executes jobs until END; ProgramError if no engine can go on before."""

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from dna.accelerator import tile
 from dna.accelerator.isa import WORD_BYTES
+from dna.compile.program import Tensor
 
 Array = NDArray[Any]
 
@@ -31,6 +32,32 @@ def unpack_tensor(data: bytes, height: int, width: int, channels: int, signed: b
     count = height * groups * width * WORD_BYTES
     words = np.frombuffer(data, np.int8 if signed else np.uint8, count).reshape(height, groups, width, WORD_BYTES)
     return words.transpose(0, 2, 1, 3).reshape(height, width, groups * WORD_BYTES)[..., :channels].astype(np.int64)
+
+
+def pack_values(tensor: Tensor, x_HWC: Array) -> bytes:
+    """A tensor's own words from its values, in the network's channels: holes of its order are 0."""
+    if tensor.order is None:
+        return pack_tensor(x_HWC)
+    order = np.array(tensor.order)
+    return pack_tensor(np.where(order >= 0, x_HWC[..., np.maximum(order, 0)], 0))
+
+
+def unpack_values(tensor: Tensor, data: bytes) -> NDArray[np.int64]:
+    """The inverse of `pack_values`, [H][W][C] in the network's channels."""
+    x = unpack_tensor(data, tensor.height, tensor.width, tensor.channels, tensor.signed)
+    if tensor.order is None:
+        return x
+    order = np.array(tensor.order)
+    result = np.zeros(tensor.shape, np.int64)
+    result[..., order[order >= 0]] = x[..., order >= 0]
+    return result
+
+
+def word_addresses(tensor: Tensor) -> NDArray[np.int64]:
+    """Region addresses of the tensor's own words, in the order of `pack_values`."""
+    row = np.arange(tensor.groups * tensor.width, dtype=np.int64)
+    rows = np.arange(tensor.height, dtype=np.int64)[:, None] * tensor.row_words
+    return np.asarray(tensor.address + rows + row).ravel()
 
 
 def mix_weight_stream(weight_OIKK: Array, oc: int, ic: int) -> bytes:

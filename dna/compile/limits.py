@@ -9,6 +9,7 @@ from dna.accelerator import tile
 from dna.accelerator.chunk import Chunk
 from dna.accelerator.isa import field_limit
 from dna.accelerator.mapping import LayerMapping, Mapping
+from dna.compile.lowering import lower
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
@@ -37,10 +38,13 @@ def fits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> bool:
 
 
 def check_mapping(network: Network, chunk: Chunk, mapping: Mapping) -> None:
-    """`check` for every layer of the network."""
-    if len(mapping.layers) != len(network.layers):
-        raise UserError(f"the mapping has {len(mapping.layers)} layers, network '{network.name}' {len(network.layers)}")
-    for layer, layer_mapping in zip(network.layers, mapping.layers, strict=True):
+    """`check` for every executed layer."""
+    layers = lower(network).layers
+    if len(mapping.layers) != len(layers):
+        raise UserError(
+            f"the mapping has {len(mapping.layers)} layers, network '{network.name}' {len(layers)} to be executed"
+        )
+    for layer, layer_mapping in zip(layers, mapping.layers, strict=True):
         check(layer, chunk, layer_mapping)
 
 
@@ -59,8 +63,8 @@ def _shape_problems(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterat
             yield f"{name} is {getattr(mapping, name)}; it must be at least 1"
     if mapping.lanes > chunk.px:
         yield f"{mapping.lanes_y} x {mapping.lanes_x} lanes; the chunk has {chunk.px}; use fewer lanes"
-    yield from _part_problems("out_channels", mapping.out_channels, layer.out_channels)
-    yield from _part_problems("in_channels", mapping.in_channels, layer.in_channels)
+    yield from _part_problems("out_channels", mapping.out_channels, layer.group_outputs)
+    yield from _part_problems("in_channels", mapping.in_channels, layer.group_inputs)
     if not 1 <= mapping.kernel_rows <= layer.kernel[0]:
         yield f"kernel_rows is {mapping.kernel_rows}; it must be 1 to {layer.kernel[0]}"
     if mapping.order not in ("inputs", "weights"):
@@ -85,7 +89,7 @@ def _part_problems(name: str, part: int, whole: int) -> Iterator[str]:
 def slices(layer: Layer, mapping: LayerMapping) -> int:
     """Slices of one output tile: parts of the kernel rows times parts of the input channels."""
     rows = tile.ceil_div(layer.kernel[0], mapping.kernel_rows)
-    return rows * (1 if layer.per_channel else tile.ceil_div(layer.in_channels, mapping.in_channels))
+    return rows * (1 if layer.per_channel else tile.ceil_div(layer.group_inputs, mapping.in_channels))
 
 
 def _buffer_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterator[Limit]:
@@ -162,5 +166,5 @@ def _last_kernel_rows(layer: Layer, mapping: LayerMapping) -> int:
 
 
 def _last_steps(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
-    last = (layer.in_channels - 1) % mapping.in_channels + 1
+    last = (layer.group_inputs - 1) % mapping.in_channels + 1
     return int(tile.steps(last, chunk.ic, int(layer.per_channel)))

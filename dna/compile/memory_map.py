@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from dna.accelerator import tile
 from dna.accelerator.isa import REGIONS, WORD_BYTES, field_limit
+from dna.compile.lowering import Lowered
 from dna.compile.program import Tensor
 from dna.errors import UserError
 from dna.network.network import Network
@@ -14,18 +15,48 @@ from dna.network.network import Network
 ALIGNMENT_WORDS = 4096 // WORD_BYTES
 
 
-def place_tensors(network: Network) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Each tensor's place, and the words of the regions INPUT, OUTPUT and WORK."""
+def place_tensors(lowered: Lowered) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Each tensor's place, and the words of the regions INPUT, OUTPUT and WORK. Parts of a concat lie in it."""
     used = {name: 0 for name in REGIONS if name != "PROGRAM"}
-    tensors: dict[str, Tensor] = {}
-    for name, shape in network.shapes.items():
-        region = "INPUT" if name == "input" else "OUTPUT" if name == network.output else "WORK"
-        tensor = Tensor(name, region, used[region], shape.height, shape.width, shape.channels, shape.signed)
-        used[region] += tile.ceil_div(tensor.words, ALIGNMENT_WORDS) * ALIGNMENT_WORDS
-        tensors[name] = tensor
+    placed: dict[str, Tensor] = {}
+    for name in lowered.tensors:
+        if name not in lowered.places:
+            region = "INPUT" if name == "input" else "OUTPUT" if name == lowered.output else "WORK"
+            shape = lowered.shape(name)
+            row_words = int(tile.channel_words(shape.channels)) * shape.width
+            tensor = _tensor(lowered, name, region, used[region], row_words)
+            used[region] += tile.ceil_div(tensor.words, ALIGNMENT_WORDS) * ALIGNMENT_WORDS
+            placed[name] = tensor
+    for name in reversed(lowered.tensors):  # a concat stands behind what lies in it
+        if name in lowered.places:
+            concat, group = lowered.places[name]
+            whole = placed[concat]
+            address = whole.address + group * whole.width
+            placed[name] = _tensor(lowered, name, whole.region, address, whole.row_words)
     for region, words in used.items():
-        check_region(network, region, words)
-    return tensors, used
+        check_region(lowered.network, region, words)
+    return {name: placed[name] for name in lowered.tensors}, used
+
+
+def _tensor(lowered: Lowered, name: str, region: str, address: int, row_words: int) -> Tensor:
+    shape, order = lowered.shape(name), lowered.orders[name]
+    if row_words > field_limit("LOAD", "stride_outer"):
+        raise UserError(
+            f"tensor '{name}': a row has {row_words} words; the limit is {field_limit('LOAD', 'stride_outer')};"
+            " use a narrower or thinner tensor"
+        )
+    return Tensor(
+        name,
+        region,
+        address,
+        shape.height,
+        shape.width,
+        shape.channels,
+        shape.signed,
+        row_words,
+        lowered.source(name),
+        None if order == tuple(range(len(order))) else order,
+    )
 
 
 def check_region(network: Network, region: str, words: int) -> None:
@@ -37,14 +68,14 @@ def check_region(network: Network, region: str, words: int) -> None:
 
 def block_runs(tensor: Tensor, row: int, rows: int, group: int, groups: int, col: int, cols: int) -> dict[str, int]:
     """DMA fields for the block [rows][groups][cols] of a tensor, contiguous runs merged where the fields allow it."""
-    row_words = tensor.groups * tensor.width
+    row_words = tensor.row_words
     address = tensor.address + row * row_words + group * tensor.width + col
     fields = {"region": REGIONS[tensor.region], "address": address, "n_inner": groups, "n_outer": rows}
     fields |= {"run": cols, "stride_inner": tensor.width, "stride_outer": row_words}
     longest = field_limit("LOAD", "run")
     if cols == tensor.width and groups * cols <= longest:
         fields |= {"run": groups * cols, "n_inner": rows, "stride_inner": row_words, "n_outer": 1}
-        if groups == tensor.groups and rows * groups * cols <= longest:
+        if groups * cols == row_words and rows * groups * cols <= longest:
             fields |= {"run": rows * groups * cols, "n_inner": 1}
     return fields
 
@@ -80,6 +111,8 @@ class CommitLog:
     """Which STORE job completes each row of each tensor."""
 
     tensors: Mapping[str, Tensor]
+    writers: Mapping[str, Sequence[str]]
+    """By tensor, those that together fill it: itself, or what lies in a concat."""
     rows: dict[str, list[int]] = field(default_factory=dict)
     stores: int = 0
 
@@ -93,4 +126,4 @@ class CommitLog:
 
     def needed(self, name: str, first: int, count: int) -> int:
         """STORE jobs that must be committed before these rows may be read; 0 for the network's input."""
-        return max(self.rows[name][first : first + count])
+        return max(max(self.rows[writer][first : first + count]) for writer in self.writers[name])

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dna.accelerator.chunk import Chunk
 from dna.accelerator.isa import FIELDS, INSTRUCTION_BYTES, OPCODES, offsets
+from dna.network.layer import Layer
 from dna.network.network import Network
 
 
@@ -53,7 +54,11 @@ def decode(data: bytes) -> Instruction:
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor lives: region name and first word, layout [height][groups][width][16]."""
+    """Where a tensor lives: region name and first word, layout [height][groups][width][16].
+
+    A tensor that lies in a concat has the rows of the concat: from row to row it is `row_words`, of which
+    `groups * width` are its own.
+    """
 
     name: str
     region: str
@@ -61,7 +66,14 @@ class Tensor:
     height: int
     width: int
     channels: int
+    """Physical ones: with an order, those that are no channel of the network are counted too."""
     signed: bool
+    row_words: int
+    """Words from row to row."""
+    source: str
+    """The network's tensor whose values it holds: another name only where the compiler inserted a layer."""
+    order: tuple[int, ...] | None = None
+    """The network's channel of each physical channel, -1 for none (always 0); None if they are the same."""
 
     @property
     def groups(self) -> int:
@@ -69,7 +81,19 @@ class Tensor:
 
     @property
     def words(self) -> int:
+        """Its own words, those of its neighbours in a concat not counted."""
         return self.height * self.groups * self.width
+
+    @property
+    def extent(self) -> int:
+        """Words from its first to its last."""
+        return (self.height - 1) * self.row_words + self.groups * self.width
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels as the network counts them."""
+        channels = self.channels if self.order is None else sum(channel >= 0 for channel in self.order)
+        return self.height, self.width, channels
 
 
 @dataclass(frozen=True)
@@ -77,12 +101,16 @@ class Program:
     """Instructions in their total order, and the memory image they run on."""
 
     network: Network
+    layers: tuple[Layer, ...]
+    """What is executed, by `Instruction.layer`: the network's layers without concats, with inserted copies, if any."""
     chunk: Chunk
     instructions: tuple[Instruction, ...]
     """Whole pages: page loads and the END padding included."""
     image: bytes
     """Region PROGRAM: the encoded instructions at word 0, then weights and parameters."""
     tensors: Mapping[str, Tensor]
-    """By name, ``input`` included."""
+    """By name, ``input`` and concats included."""
     region_words: Mapping[str, int]
     """Size of each region in words."""
+    output: str
+    """The tensor with the network's output; its channels are in plain order."""

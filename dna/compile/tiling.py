@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from dna.accelerator import tile
 from dna.accelerator.mapping import LayerMapping
@@ -45,6 +46,8 @@ class Step:
     last: bool
     weights_shared: bool
     """Whether all slices use the same weight tile: without weights, there are only parameters."""
+    params: int
+    """Row of the layer's parameters: the index of its windows' size in `Layer.window_sizes`."""
 
     @property
     def input_key(self) -> tuple[Span, ...]:
@@ -52,10 +55,10 @@ class Step:
         return (self.rows, self.cols, self.in_channels, self.kernel)
 
     @property
-    def weight_key(self) -> tuple[Span, ...]:
+    def weight_key(self) -> tuple[object, ...]:
         """Steps next to each other with equal keys use one weight tile."""
         if self.weights_shared:
-            return (self.channels,)
+            return (self.channels, self.params)
         return (self.channels, self.in_channels, self.kernel)
 
     @property
@@ -67,11 +70,13 @@ class Step:
 def steps(layer: Layer, mapping: LayerMapping) -> Iterator[Step]:
     """The layer's steps in program order."""
     for rows, cols, channels in _output_tiles(layer, mapping):
+        group = channels.first // layer.group_outputs * layer.group_inputs
         parts = [
-            (kernel, channels if layer.per_channel else inputs)
+            (kernel, channels if layer.per_channel else Span(group + inputs.first, inputs.count))
             for kernel in spans(layer.kernel[0], mapping.kernel_rows)
-            for inputs in spans(layer.in_channels, mapping.in_channels)
+            for inputs in spans(layer.group_inputs, mapping.in_channels)
         ]
+        counted = layer.counted_rows[rows.first] * layer.counted_cols[cols.first]
         for index, (kernel, inputs) in enumerate(parts):
             yield Step(
                 rows=rows,
@@ -82,16 +87,42 @@ def steps(layer: Layer, mapping: LayerMapping) -> Iterator[Step]:
                 first=index == 0,
                 last=index == len(parts) - 1,
                 weights_shared=not layer.has_weights,
+                params=layer.window_sizes.index(counted),
             )
 
 
-def _output_tiles(layer: Layer, mapping: LayerMapping) -> list[tuple[Span, Span, Span]]:
-    spatial = [
-        (rows, cols)
-        for rows in spans(layer.out_height, mapping.tile_rows)
-        for cols in spans(layer.out_width, mapping.tile_cols)
+def row_spans(layer: Layer, mapping: LayerMapping) -> list[Span]:
+    """Output rows of the tiles, from top to bottom; where windows count differently, another tile begins."""
+    return _spans_of_equal(layer, layer.counted_rows, mapping.tile_rows)
+
+
+def col_spans(layer: Layer, mapping: LayerMapping) -> list[Span]:
+    """Output columns of the tiles, from left to right."""
+    return _spans_of_equal(layer, layer.counted_cols, mapping.tile_cols)
+
+
+def _spans_of_equal(layer: Layer, counted: Sequence[int], part: int) -> list[Span]:
+    if len(layer.window_sizes) == 1:
+        return spans(len(counted), part)
+    result: list[Span] = []
+    for _, run in groupby(counted):
+        first = result[-1].end if result else 0
+        result += [Span(first + span.first, span.count) for span in spans(len(list(run)), part)]
+    return result
+
+
+def channel_spans(layer: Layer, mapping: LayerMapping) -> list[Span]:
+    """Output channels of the tiles: each lies in one group of a grouped convolution."""
+    return [
+        Span(group * layer.group_outputs + span.first, span.count)
+        for group in range(layer.groups)
+        for span in spans(layer.group_outputs, mapping.out_channels)
     ]
-    channels = spans(layer.out_channels, mapping.out_channels)
+
+
+def _output_tiles(layer: Layer, mapping: LayerMapping) -> list[tuple[Span, Span, Span]]:
+    spatial = [(rows, cols) for rows in row_spans(layer, mapping) for cols in col_spans(layer, mapping)]
+    channels = channel_spans(layer, mapping)
     if mapping.order == "inputs":
         return [(rows, cols, part) for rows, cols in spatial for part in channels]
     return [(rows, cols, part) for part in channels for rows, cols in spatial]

@@ -253,7 +253,7 @@ def schedule(program: Program, memory: Memory) -> Schedule:
                 break
     done = state.finish()
     layers, before = [], Causes()
-    for layer, (computed, causes), committed in zip(program.network.layers, state.computed, state.commits, strict=True):
+    for layer, (computed, causes), committed in zip(program.layers, state.computed, state.commits, strict=True):
         layers.append(LayerSchedule(layer.name, computed, committed, causes.minus(before)))
         before = causes
     return Schedule(done, tuple(layers), Causes(**state.counts), tuple(state.tiles))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from dna.accelerator.chunk import Memory
 from dna.accelerator.isa import WORD_BYTES
 from dna.accelerator.registers import REGISTERS, capabilities
-from dna.compile.layout import pack_tensor
+from dna.compile.layout import pack_values
 from dna.compile.program import Program, Tensor
 from dna.cost.schedule import CAUSES, Schedule, schedule
 
@@ -48,12 +48,12 @@ def write_program(program: Program, folder: Path, *, reference: Reference, memor
 
 
 def _memory_of(tensor: Tensor, reference: Reference) -> bytes:
-    if tensor.name not in reference:
-        raise ValueError(f"the reference lacks tensor '{tensor.name}'")
-    given = reference[tensor.name].shape
-    if given != (tensor.height, tensor.width, tensor.channels):
-        raise ValueError(f"reference of tensor '{tensor.name}' has shape {given}, the program has {tensor}")
-    return pack_tensor(reference[tensor.name])
+    if tensor.source not in reference:
+        raise ValueError(f"the reference lacks tensor '{tensor.source}'")
+    given = reference[tensor.source].shape
+    if given != tensor.shape:
+        raise ValueError(f"reference of tensor '{tensor.source}' has shape {given}, the program has {tensor}")
+    return pack_values(tensor, reference[tensor.source])
 
 
 def _tensor_files(program: Program) -> dict[str, str]:
@@ -85,12 +85,15 @@ def _content(program: Program, files: Mapping[str, str], memory: Memory, times: 
     regions, words = _regions(program)
     layers = []
     counts = dict.fromkeys(CAUSES, 0)
-    for layer, expected in zip(program.network.layers, times.layers, strict=True):
+    # The network's own: merged groups multiply by zeros as well, and inserted copies compute nothing.
+    macs = {layer.name: layer.macs for layer in program.network.layers}
+    for layer, expected in zip(program.layers, times.layers, strict=True):
         for cause in CAUSES:
             counts[cause] += getattr(expected.causes, cause)
         # The registers count from the start of the Program, the schedule from the layer before.
         cycles = {"cycle": expected.computed, **counts, "commit": expected.committed}
-        layers.append({"name": layer.name, "op": layer.op, "tensor": layer.name, "macs": layer.macs, "cycles": cycles})
+        entry = {"name": layer.name, "op": layer.op, "tensor": layer.name, "macs": macs.get(layer.name, 0)}
+        layers.append({**entry, "cycles": cycles})
     return {
         "format": FORMAT,
         "name": program.network.name,
@@ -99,7 +102,7 @@ def _content(program: Program, files: Mapping[str, str], memory: Memory, times: 
         "cycles": times.cycles,
         "regions": regions,
         "memory_words": words,
-        "output": program.network.output,
+        "output": program.output,
         "tensors": {
             name: {**asdict(tensor), "groups": tensor.groups, "words": tensor.words, "file": files[name]}
             for name, tensor in program.tensors.items()

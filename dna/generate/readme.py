@@ -13,7 +13,7 @@ def render_readme(program: Program, times: Schedule, memory: Memory, header: str
     utilisation = network.macs / (times.cycles * chunk.multipliers)
     tensor = program.tensors["input"]
     array = f"{chunk.oc} output channels x {chunk.ic} input channels x {chunk.px} pixel lanes"
-    output = program.tensors[network.output]
+    output = program.tensors[program.output]
     return f"""# {network.name} on its accelerator
 
 {header}

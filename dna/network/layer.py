@@ -190,6 +190,16 @@ class Layer:
         return (self.out_channels,) if sizes == 1 else (sizes, self.out_channels)
 
     @property
+    def group_inputs(self) -> int:
+        """Input channels of one group: all, unless it is a grouped convolution."""
+        return self.in_channels // self.groups
+
+    @property
+    def group_outputs(self) -> int:
+        """Output channels of one group."""
+        return self.out_channels // self.groups
+
+    @property
     def macs(self) -> int:
         """Multiply-accumulates of one frame; pooling and add count none."""
         if not self.has_weights:

@@ -31,6 +31,8 @@ class Network:
         if not self.layers:
             raise UserError(f"network '{self.name}' has no layers")
         first = self.layers[0]
+        if first.parts:
+            raise UserError(f"layer '{first.name}': the first layer says what the input is; it cannot be a concat")
         shapes = {"input": TensorShape(first.in_height, first.in_width, first.in_channels, first.in_signed)}
         for layer in self.layers:
             where = f"layer '{layer.name}'"

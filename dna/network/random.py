@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.random import Generator
 
-from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer, Op
-from dna.network.network import Network, TensorShape
+from dna.network.layer import MAX_KERNEL, MAX_STRIDE, OPS, Layer, Op
+from dna.network.network import Network, TensorShape, concat_layer
 
 _TRIES = 60
-_SHARES: dict[Op, float] = {"conv": 4, "depthwise": 2, "fc": 0.6, "maxpool": 1, "avgpool": 1, "add": 0.8}
-RANDOM_OPS: tuple[Op, ...] = tuple(_SHARES)
-"""Operators that random networks draw from: all but `concat`, which computes nothing."""
+_SHARES: dict[Op, float] = {"conv": 4, "depthwise": 2, "fc": 0.6, "maxpool": 1, "avgpool": 1, "add": 0.8, "concat": 2}
+RANDOM_OPS: tuple[Op, ...] = tuple(op for op in OPS if op != "concat")
+"""Operators that random networks draw from unless they are to hold everything."""
+_PARTS = 4
+"""Most parts of a concat."""
 
 
 @dataclass(frozen=True)
@@ -25,13 +27,19 @@ class RandomLimits:
     channels: int = 70
     size: int = 20
     macs: int = 300_000
+    everything: bool = False
+    """Whether grouped convolutions, concats, and means that leave padding out are drawn as well."""
 
 
 def random_network(
-    rng: Generator, limits: RandomLimits | None = None, ops: Sequence[Op] = RANDOM_OPS, name: str = "random"
+    rng: Generator, limits: RandomLimits | None = None, ops: Sequence[Op] | None = None, name: str = "random"
 ) -> Network:
-    """A network of 1 to `limits.layers` layers drawn from `ops`: mostly a chain, with branches and residuals."""
+    """A network of 1 to `limits.layers` layers drawn from `ops`: mostly a chain, with branches and residuals.
+
+    Without `ops`, from all that the limits allow.
+    """
     limits = limits or RandomLimits()
+    ops = ops or (OPS if limits.everything else RANDOM_OPS)
     count = int(rng.integers(1, limits.layers + 1))
     shapes = {"input": _random_input(rng, limits)}
     layers: list[Layer] = []
@@ -68,8 +76,8 @@ def _draw_layer(
         op = _pick_op(rng, ops)
         layer = _candidate(rng, limits, name, op, _pick_source(rng, shapes), shapes)
         if layer is not None and op in ("conv", "fc") and layer.residual is None:
-            fitting = budget // max(1, layer.macs // layer.out_channels)
-            layer = replace(layer, out_channels=min(layer.out_channels, max(1, fitting)))
+            fitting = budget // max(1, layer.macs // layer.out_channels) // layer.groups * layer.groups
+            layer = replace(layer, out_channels=min(layer.out_channels, max(layer.groups, fitting)))
         if layer is not None and _window_reads(layer) <= budget:
             return layer
     source = next(reversed(shapes))
@@ -98,6 +106,8 @@ def _candidate(
     rng: Generator, limits: RandomLimits, name: str, op: Op, source: str, shapes: dict[str, TensorShape]
 ) -> Layer | None:
     """A layer of the given operator, None if the drawn window does not fit the input."""
+    if op == "concat":
+        return _concat(rng, limits, name, source, shapes)
     shape = shapes[source]
     channels = _random_channels(rng, limits) if op in ("conv", "fc") else shape.channels
     kernel, stride, padding = (1, 1), (1, 1), (0, 0, 0, 0)
@@ -111,7 +121,39 @@ def _candidate(
         padding = _random_padding(rng, kernel)
         if shape.height + padding[0] + padding[2] < kernel[0] or shape.width + padding[1] + padding[3] < kernel[1]:
             return None
-    return _finished(rng, name, op, source, shapes, channels, kernel, stride, padding)
+    groups = _random_groups(rng, shape.channels) if op == "conv" and limits.everything else 1
+    channels = min(-(-channels // groups) * groups, limits.channels // groups * groups)
+    layer = _finished(rng, name, op, source, shapes, channels, kernel, stride, padding, groups)
+    if op == "avgpool" and limits.everything and rng.random() < 0.5:
+        layer = replace(layer, count_padding=False)
+    return layer
+
+
+def _concat(
+    rng: Generator, limits: RandomLimits, name: str, source: str, shapes: dict[str, TensorShape]
+) -> Layer | None:
+    """The source and other tensors of its size and sign, now and then one of them twice; None if they are too many."""
+    shape = shapes[source]
+    size = (shape.height, shape.width, shape.signed)
+    fitting = [n for n, s in shapes.items() if (s.height, s.width, s.signed) == size]
+    if len(shapes) < 2:  # a network does not begin with a concat
+        return None
+    if len(fitting) < 2 and rng.random() < 0.8:
+        return None
+    count = int(rng.integers(2, _PARTS + 1))
+    repeat = len(fitting) < 2 or rng.random() < 0.1
+    picked = [fitting[int(i)] for i in rng.choice(len(fitting), count if repeat else min(count, len(fitting)), repeat)]
+    parts = picked if source in picked else [source, *picked[1:]]
+    layer = concat_layer(name, parts, shapes)
+    return layer if layer.out_channels <= limits.channels else None
+
+
+def _random_groups(rng: Generator, channels: int) -> int:
+    """1 more often than not, else a divisor of the input channels, which may be all of them."""
+    if rng.random() < 0.6:
+        return 1
+    divisors = [n for n in range(1, channels + 1) if channels % n == 0]
+    return divisors[int(rng.integers(len(divisors)))]
 
 
 def _same_window(rng: Generator) -> tuple[tuple[int, int], tuple[int, int, int, int]]:
@@ -173,6 +215,7 @@ def _finished(
     kernel: tuple[int, int],
     stride: tuple[int, int],
     padding: tuple[int, int, int, int],
+    groups: int = 1,
 ) -> Layer:
     """The layer with signedness, clip, pad value and, where a tensor of its shape exists, perhaps a residual."""
     shape = shapes[source]
@@ -201,6 +244,7 @@ def _finished(
         hi=hi,
         residual=residual,
         residual_signed=shapes[residual].signed if residual is not None else True,
+        groups=groups,
     )
 
 

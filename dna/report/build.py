@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dna.compile.program import Program
 from dna.cost.resources import resources
 from dna.cost.schedule import CAUSES, Schedule, schedule
 from dna.design import Design
-from dna.network.network import Network
 from dna.project import compiled
 from dna.record import from_plain
 from dna.report.page import html_page
@@ -36,7 +36,8 @@ def summarise(run: Run) -> Summary:
 
 def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -> Summary:
     """`verified`: what verification wrote, see `dna.verify`; None: not verified."""
-    times = schedule(compiled(design), design.board.memory)
+    program = compiled(design)
+    times = schedule(program, design.board.memory)
     chunk = design.accelerator.chunks[0]
     fixed, stalled = _runs(verified, "fixed"), _runs(verified, "stalls")
     metrics = design.metrics
@@ -44,7 +45,7 @@ def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -
         title=f"{design.network.name} on {design.board.name}: {title}",
         board=design.board,
         chunk=chunk,
-        layers=_layers(design.network, times, fixed[0]["layers"] if fixed else None),
+        layers=_layers(program, times, fixed[0]["layers"] if fixed else None),
         cycles_model=times.cycles,
         used=resources(chunk),
         accuracy=dict(metrics.get("accuracy", {})),
@@ -73,9 +74,12 @@ def _equal(runs: Sequence[Mapping[str, Any]]) -> bool | None:
     return all(entry["error"] is None and not any(la["bits_different"] for la in entry["layers"]) for entry in runs)
 
 
-def _layers(network: Network, times: Schedule, rtl: Sequence[Mapping[str, Any]] | None) -> tuple[LayerRow, ...]:
+def _layers(program: Program, times: Schedule, rtl: Sequence[Mapping[str, Any]] | None) -> tuple[LayerRow, ...]:
+    """A row per executed layer, as the network has it; copies that the compiler inserted have a row of their own."""
+    known = {layer.name: layer for layer in program.network.layers}
     rows, before, rtl_before = [], 0, 0
-    for index, (layer, planned) in enumerate(zip(network.layers, times.layers, strict=True)):
+    for index, (executed, planned) in enumerate(zip(program.layers, times.layers, strict=True)):
+        layer = known.get(executed.name, executed)
         found = rtl[index] if rtl else None
         counters = found["cycles_rtl"] if found else None
         rows.append(
@@ -83,7 +87,7 @@ def _layers(network: Network, times: Schedule, rtl: Sequence[Mapping[str, Any]] 
                 name=layer.name,
                 kind=layer_kind(layer),
                 shape=layer_shape(layer),
-                macs=layer.macs,
+                macs=layer.macs if layer.name in known else 0,
                 cycles_model=planned.committed - before,
                 causes={CAUSE_NAMES[cause]: getattr(planned.causes, cause) for cause in CAUSES},
                 cycles_rtl=counters["commit"] - rtl_before if counters else None,

@@ -85,7 +85,8 @@ def layer_kind(layer: Layer) -> str:
     size = "" if layer.kernel == (1, 1) and layer.op != "conv" else f" {layer.kernel[0]}×{layer.kernel[1]}"
     stride = "" if layer.stride == (1, 1) else f" /{max(layer.stride)}"
     residual = " + add" if layer.residual and layer.op != "add" else ""
-    return f"{layer.op}{size}{stride}{residual}"
+    groups = f" in {layer.groups} groups" if layer.groups > 1 else ""
+    return f"{layer.op}{size}{stride}{groups}{residual}"
 
 
 def layer_shape(layer: Layer) -> str:

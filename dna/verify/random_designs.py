@@ -19,14 +19,16 @@ from dna.accelerator.chunk import Accelerator, Chunk, Memory
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile
 from dna.compile.default_mapping import random_mapping
+from dna.compile.lowering import HOLE, lower
 from dna.errors import UserError
 from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer, Op
 from dna.network.network import Network
-from dna.network.random import random_input, random_network
+from dna.network.random import RandomLimits, random_input, random_network
 from dna.quantize.random import random_weights
 from dna.quantize.reference import run
 from dna.verify.simulation import Case
 
+LIMITS = RandomLimits(everything=True)
 WINDOWED: tuple[Op, ...] = ("conv", "depthwise", "maxpool", "avgpool")
 Window = tuple[Op, int, int, bool]
 """Operator, kernel, stride and whether there is padding."""
@@ -59,7 +61,7 @@ class Drawer:
     def draw(self, chunk: Chunk) -> Draw:
         """The next design on `chunk`."""
         while True:
-            network = self._directed() if self._rng.random() < 0.5 else random_network(self._rng)
+            network = self._directed() if self._rng.random() < 0.5 else random_network(self._rng, LIMITS)
             try:
                 drawn = self._design(network, chunk)
             except UserError:
@@ -71,7 +73,7 @@ class Drawer:
     def _design(self, network: Network, chunk: Chunk) -> Draw:
         rng = self._rng
         weights = random_weights(network, rng)
-        mapping = Mapping(tuple(random_mapping(layer, chunk, rng) for layer in network.layers))
+        mapping = Mapping(tuple(random_mapping(layer, chunk, rng) for layer in lower(network).layers))
         program = compile(network, weights, Accelerator((chunk,)), mapping)
         reference = run(network, weights, random_input(network, rng))
         memory = Memory(int(rng.integers(1, 100)), int(rng.choice([1, 1, 1, 2, 3])), int(rng.integers(1, 40)))
@@ -125,8 +127,12 @@ def _window_bin(window: Window) -> str:
 
 
 _LAYER_BINS = (
-    "fc", "add", "global pooling", "residual signed", "residual unsigned", "input signed", "input unsigned",
-    "output signed", "output unsigned", "pad value other than 0", "clip inside the range",
+    "fc", "add", "global pooling", "mean without padding", "residual signed", "residual unsigned", "input signed",
+    "input unsigned", "output signed", "output unsigned", "pad value other than 0", "clip inside the range",
+)  # fmt: skip
+_LAYOUT_BINS = (
+    "groups apart", "groups merged", "concat", "concat of a concat", "holes between parts", "copied part",
+    "repacked channels", "channels apart, with holes", "channels mixed, with holes",
 )  # fmt: skip
 _MAPPING_BINS = (
     "lanes split rows", "lanes split columns", "lanes split both", "one lane", "ragged rows", "ragged columns",
@@ -145,6 +151,7 @@ def all_bins() -> Iterator[str]:
     """Every bin that the draws must fill."""
     yield from (_window_bin(window) for window in WINDOWS)
     yield from _LAYER_BINS
+    yield from _LAYOUT_BINS
     yield from _MAPPING_BINS
     yield from _CHUNK_BINS
 
@@ -152,9 +159,30 @@ def all_bins() -> Iterator[str]:
 def bins_of(draw: Draw) -> Iterator[str]:
     """The bins a draw falls into, once per layer."""
     yield from _chunk_bins(draw)
-    for layer, mapping in zip(draw.network.layers, draw.mapping.layers, strict=True):
+    yield from _layout_bins(draw.network)
+    for layer, mapping in zip(lower(draw.network).layers, draw.mapping.layers, strict=True):
         yield from _layer_bins(layer)
         yield from _mapping_bins(layer, mapping, draw.chunk)
+
+
+def _layout_bins(network: Network) -> Iterator[str]:
+    """The bins of groups, concats and what lies in them."""
+    lowered = lower(network)
+    holes = {name for name, order in lowered.orders.items() if HOLE in order}
+    for layer in network.layers:
+        if layer.op == "concat":
+            yield "concat"
+            nested = any(network.layer(part).op == "concat" for part in layer.parts if part != "input")
+            yield from ["concat of a concat"] if nested else []
+            yield from ["holes between parts"] if layer.name in holes else []
+    for layer in lowered.layers:
+        if layer.name in lowered.sources:
+            yield "copied part" if layer.op == "maxpool" else "repacked channels"
+            continue
+        if network.layer(layer.name).groups > 1:
+            yield "groups apart" if layer.groups > 1 else "groups merged"
+        if layer.input in holes:
+            yield "channels apart, with holes" if layer.per_channel else "channels mixed, with holes"
 
 
 def _layer_bins(layer: Layer) -> Iterator[str]:
@@ -165,6 +193,7 @@ def _layer_bins(layer: Layer) -> Iterator[str]:
     found = {
         "fc": layer.op == "fc",
         "add": layer.op == "add",
+        "mean without padding": len(layer.window_sizes) > 1,
         "global pooling": layer.op in ("avgpool", "maxpool") and layer.is_global,
         "residual signed": layer.residual is not None and layer.residual_signed,
         "residual unsigned": layer.residual is not None and not layer.residual_signed,

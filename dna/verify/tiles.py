@@ -42,11 +42,17 @@ def covers(store: Instruction, word: int) -> bool:
     return False
 
 
-def written_by(image: bytes, region: str, first: int, words: int, word: int) -> WrittenBy | None:
-    """Who writes `word` of a tensor of `words` words from word `first` of the region on; None if nobody does."""
+def written_by(
+    image: bytes, region: str, first: int, words: int, word: int, row: int | None = None, pitch: int = 1
+) -> WrittenBy | None:
+    """Who writes `word` of a tensor of `words` words from word `first` of the region on; None if nobody does.
+
+    In a concat, the tensor has `row` of each `pitch` words, and `words` counts from its first to its last.
+    """
     found, tiles = None, 0
     for number, instruction in instructions(image):
-        inside = first <= instruction["address"] < first + words
+        offset = instruction["address"] - first
+        inside = 0 <= offset < words and (row is None or offset % pitch < row)
         if instruction.op != "STORE" or instruction["region"] != REGIONS[region] or not inside:
             continue
         if found is None and covers(instruction, word):
@@ -59,7 +65,9 @@ def describe_tile(program: Path, tensor_name: str, word: int) -> str:
     """In words, which tile of the tensor holds `word` of its region. `program` is a program folder."""
     tensor = json.loads((program / "program.json").read_text())["tensors"][tensor_name]
     image = (program / "program.bin").read_bytes()
-    found = written_by(image, tensor["region"], tensor["address"], tensor["words"], word)
+    row, pitch = tensor["groups"] * tensor["width"], tensor["row_words"]
+    words = (tensor["height"] - 1) * pitch + row
+    found = written_by(image, tensor["region"], tensor["address"], words, word, row, pitch)
     if found is None:
         return "no tile writes it"
     return f"tile {found.tile + 1} of {found.tiles} (instruction {found.instruction})"
