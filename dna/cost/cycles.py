@@ -1,7 +1,7 @@
 """Closed-form cycles of layers: what `dna.cost.schedule` counts tile by tile, for batches of (array, mapping).
 
-A layer's time is the largest of a few sums (docs/cost.md): a *chain*, from the commit that its last input rows wait for,
-through load, array, post lanes and store, to its own last commit; and *streams*, the array, a port or the output
+A layer's time is the largest of a few sums (docs/cost.md): a *chain*, from the commit that its last input rows wait
+for, through load, array, post lanes and store, to its own last commit; and *streams*, the array, a port or the output
 buffer kept busy from first tile to last, or two slots of a buffer taking turns.
 """
 
@@ -23,21 +23,21 @@ from dna.network.layer import Layer
 
 @dataclass(frozen=True)
 class Constants:
-    """Register stages between one engine's event and the next one's, in cycles; sums of the RTL's own (docs/cost.md)."""
+    """Register stages between one engine's event and the next one's, in cycles: sums of the RTL's own."""
 
     load: int = 4
-    """From a LOAD's pop to its counter's being visible, beside the memory's latency and the beats, less one interval."""
+    """From a LOAD's pop to its counter's being visible, beside latency and beats, less one interval."""
     store: int = 10
     """From `ready` to `committed` being visible, beside the beats and the write latency, less one interval."""
     store_read: int = 7
     """From `ready` to `stored` being visible, beside the words."""
     burst: int = 2
-    """From a burst's end to the last beat of the burst that takes its place, beside latency and beats, less one interval."""
+    """From a burst's end to the last beat of the one in its place, beside latency and beats, less one interval."""
     post: int = CAPTURE_STAGES + POST_STAGES
     """From a tile's last MAC cycle to `ready`, beside the post cycles."""
     tile: int = 1
     """Between two TILEs that never wait."""
-    layer: int = 3
+    layer: int = 2
     """From the post lanes' last write to a TILE after a LAYER, beside its walk over the lanes."""
     start: int = 7
     """From the start pulse to the first LOAD's pop, beside the first page."""
@@ -73,7 +73,11 @@ class Terms:
     tail: Tensor
     """From its last MAC cycle to its last commit."""
     array: Tensor
-    """From the previous layer's last MAC cycle to its own: the array busy, or two slots of a buffer taking turns."""
+    """From the end of the previous layer's post-processing to the last MAC cycle, the array never waiting."""
+    turns: Tensor
+    """From the previous layer's last MAC cycle to its own, two slots of a buffer taking turns."""
+    drain: Tensor
+    """From its last MAC cycle to the end of its post-processing."""
     inputs: Tensor
     """Read port 0: inputs and residuals."""
     instructions: Tensor
@@ -86,6 +90,13 @@ class Terms:
     weight_loads: Tensor
     stores: Tensor
     """First tile's start to last tile's end where only stores count."""
+    row_slices: Tensor
+    """Slices of kernel rows: the first ones read rows that were complete before."""
+    slice_rows: Tensor
+    slice_loads: Tensor
+    """Input loads of one of them."""
+    slice_cycles: Tensor
+    """Array cycles of one of them for one tile, rounded up."""
     in_height: int
 
     @property
@@ -100,9 +111,11 @@ class Terms:
         """
         early = ((last_start - self.reach) // self.pitch + 1).clamp(min=0).minimum(self.down)
         waiting = self.down - early
-        loads = waiting * self.loads // self.down
+        sliced = (last_start // self.slice_rows).clamp(min=0).minimum(self.row_slices - 1)
+        loads = (waiting * self.loads // self.down - sliced * self.slice_loads).clamp(min=1)
         per_input = self.everything // self.loads
-        array = (waiting * self.whole + self.rest).maximum((loads - 1) * self.per_load + per_input)
+        array = waiting * self.whole + self.rest - sliced * self.slice_cycles
+        array = array.maximum((loads - 1) * self.per_load + per_input)
         array = array.maximum((loads - 1) // 2 * self.turn + per_input)
         return self.first + array
 
@@ -110,7 +123,8 @@ class Terms:
         """Cycles from the previous layer's last commit to its own, if that one is cut into as many rows of tiles."""
         start = (self.down - 1) * -(-self.in_height // self.down)
         port = torch.where(ports == 1, self.inputs + self.weights, self.inputs.maximum(self.weights))
-        return (self.head(start) + self.tail).maximum(self.array).maximum(port).maximum(self.stores)
+        busy = (self.array + self.drain).maximum(self.turns).maximum(self.stores)
+        return (self.head(start) + self.tail).maximum(busy).maximum(port)
 
 
 @dataclass(frozen=True)
@@ -138,7 +152,7 @@ def start_cycles(values: Mapping[str, Tensor], memory: Memory) -> Tensor:
 
 
 def frame_start(values: Mapping[str, Tensor], memory: Memory) -> Tensor:
-    """What a frame takes besides its layers' prices: the first pages of the program, then the first operands' latency."""
+    """What a frame takes besides its layers' prices: first pages of the program, latency of the first operands."""
     return start_cycles(values, memory) + page_cycles(values, memory) + memory.read_latency
 
 
@@ -209,6 +223,7 @@ def layer_terms(layer: Layer, c: Candidates, a: Mapping[str, Tensor], memory: Me
         weight_loads // 2 * (per_weight + weight_cycles) + weight_loads % 2 * per_weight,
     )
     stored = ((out_tiles - 1) // 2) * (everything // out_tiles + drain + k.store_read + store_words)
+    row_slices = tile.ceil_div(layer.kernel[0], c.kernel_rows)
     several = ((c.order == 1) & (t.parts > 1)).long()
     row = t.across * tile.select(several, first_part, whole)
     stride = strides(layer)[0]
@@ -224,7 +239,9 @@ def layer_terms(layer: Layer, c: Candidates, a: Mapping[str, Tensor], memory: Me
         reach=tile.window(t.rows, stride, layer.kernel[0]) - layer.padding[0],
         pitch=t.rows * stride,
         tail=drain + k.store - memory.beat_interval + memory.write_latency + last_words * per_word,
-        array=(everything + steps * k.tile + drain + a["px"] + k.layer).maximum(turns),
+        drain=drain,
+        array=everything + steps * k.tile + a["px"] + k.layer,
+        turns=turns,
         inputs=all_words * load_cycles // load_words + residual * per_word,
         instructions=program,
         weights=(weight_words + 2 * program) * per_word,
@@ -232,6 +249,10 @@ def layer_terms(layer: Layer, c: Candidates, a: Mapping[str, Tensor], memory: Me
         per_weight=per_weight,
         weight_loads=weight_loads,
         stores=tile.maximum(stored + everything // out_tiles, output_words * per_word),
+        row_slices=row_slices,
+        slice_rows=c.kernel_rows,
+        slice_loads=t.slices // row_slices,
+        slice_cycles=tile.ceil_div(first_part * c.kernel_rows, layer.kernel[0]),
         in_height=layer.in_height,
     )
 
@@ -319,7 +340,7 @@ def _last_tile_words(layer: Layer, t: _Tiles, channels: Tensor) -> Tensor:
 def network_cycles(terms: Sequence[Terms], values: Mapping[str, Tensor], memory: Memory) -> Tensor:
     """Cycles of one frame of a chain of layers, int64 `(designs,)`: a recurrence over layers, not tiles.
 
-    `terms`: one per layer, of shape `(designs,)` like the chunks' parameters in `values`. Each layer reads the one before.
+    `terms`: one per layer, of shape `(designs,)` like the chunks' `values`. Each layer reads the one before.
     """
     start, ports = start_cycles(values, memory), values["ports"]
     instructions = sum((layer.instructions for layer in terms), torch.zeros_like(start))
@@ -327,13 +348,13 @@ def network_cycles(terms: Sequence[Terms], values: Mapping[str, Tensor], memory:
     none = torch.zeros_like(start)
     before, computed, port = none, start, start + second_page
     freed, committed = port, torch.where(ports == 1, port, start)
-    last_start = none
+    last_start, drain = none, none
     for layer in terms:
         port = torch.where(ports == 1, port + layer.inputs + layer.weights, port + layer.weights)
         ready = before.maximum(freed) + layer.first_weights
-        ended = (committed + layer.head(last_start)).maximum(computed + layer.array).maximum(port)
-        ended = ended.maximum(ready + layer.everything)
+        ended = (committed + layer.head(last_start)).maximum(computed + drain + layer.array).maximum(port)
+        ended = ended.maximum(ready + layer.everything).maximum(computed + layer.turns)
         before, computed, committed = computed, ended, ended + layer.tail
-        last_start = (layer.down - 1) * layer.rows
+        last_start, drain = (layer.down - 1) * layer.rows, layer.drain
         freed = torch.where(layer.weight_loads > 1, computed - layer.per_weight, before)
     return committed

@@ -1,4 +1,4 @@
-"""Which mappings can be compiled: `dna.compile.limits` for batches of (array, candidate), with the same tile functions."""
+"""Which mappings can be compiled: `dna.compile.limits` for batches of (array, candidate), with the same functions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dna.network.layer import Layer
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """C mappings of one layer, int64 `(C,)` each, named as in `LayerMapping`; `order` is 0 for inputs, 1 for weights."""
+    """C mappings of one layer, int64 `(C,)` each, named as in `LayerMapping`; `order`: 0 inputs, 1 weights."""
 
     lanes_y: Tensor
     lanes_x: Tensor

@@ -27,6 +27,7 @@ from dna.search.space import ARRAY_AXES, BUFFER_AXES, Space, default_space
 FAMILY_AXES = ("px", "ports")
 """Arrays that agree in these are priced together: few large tensors instead of many small ones."""
 MANY = 48
+"""From so many arrays on, only those asked for are priced."""
 UNMAPPED_CYCLES = 1_000_000
 """Charged, besides one cycle per multiply, for a layer that fits no tile: the design is infeasible anyway."""
 
@@ -35,7 +36,7 @@ UNMAPPED_CYCLES = 1_000_000
 class LayerTables:
     """Best cycles of layers on arrays, for all buffers, made when first asked for and kept.
 
-    One table per distinct layer shape, int32 `(arrays of the space, buffer choices)`; memory that is not touched is not used.
+    One table per distinct layer shape, int32 `(arrays of the space, buffer choices)`; untouched memory is not used.
     """
 
     space: Space
@@ -44,7 +45,7 @@ class LayerTables:
     _done: dict[Layer, Tensor] = field(default_factory=dict)
 
     def _blocks(self, missing: Tensor, done: Tensor) -> list[Tensor]:
-        """The missing arrays in blocks; where few are asked for, with the rest of their families, for more will follow."""
+        """The missing arrays in blocks; few come with the rest of their families, for more will follow."""
         if len(missing) >= MANY:
             return [missing[self.families[missing] == family] for family in self.families[missing].unique()]
         rows = torch.arange(len(done))
@@ -73,7 +74,7 @@ class LayerTables:
 
 @dataclass(frozen=True)
 class AcceleratorProblem:
-    """Designs of `space` for a network's layers on a board, priced by the closed form with the best mapping of each layer."""
+    """Designs of `space` for a network's layers on a board, priced by the closed form with the best mappings."""
 
     layers: tuple[Layer, ...]
     space: Space

@@ -97,7 +97,7 @@ def _priced_alternatives(ledger: Ledger, designs: Tensor) -> Tensor:
 
 def _sample(space: Space, logits: list[Tensor], member: int, generator: torch.Generator) -> Tensor:
     """A legal design from a member's distributions; after 64 illegal draws a uniform one."""
-    draws = [torch.multinomial(l[member].softmax(-1), 64, replacement=True, generator=generator) for l in logits]
+    draws = [torch.multinomial(x[member].softmax(-1), 64, replacement=True, generator=generator) for x in logits]
     rows = torch.stack(draws, dim=1)
     legal = torch.nonzero(space.legal(rows))
     return rows[legal[0, 0]] if len(legal) else space.sample(1, generator)[0]
@@ -170,5 +170,5 @@ def step(ledger: Ledger, logits: list[Tensor], rate: float, temperature: float, 
 
 def mode(space: Space, logits: list[Tensor], member: int, generator: torch.Generator) -> Tensor:
     """The most probable design of a member; a sample where that is illegal."""
-    design = torch.stack([l[member].argmax() for l in logits])
+    design = torch.stack([axis[member].argmax() for axis in logits])
     return design if bool(space.legal(design[None])) else _sample(space, logits, member, generator)

@@ -1,4 +1,4 @@
-"""What a search is to reach on a board: the fastest accelerator that fits, or the least hardware that is fast enough."""
+"""What a search is to reach on a board: the fastest accelerator, or the least hardware that is fast enough."""
 
 from __future__ import annotations
 

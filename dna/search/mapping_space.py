@@ -1,7 +1,7 @@
 """The mappings of a layer: every candidate as a row of integers, priced in batches of (array, candidate).
 
 Candidates depend on the layer's shape and the number of pixel lanes alone. What they cost on an array, and whether they
-can be compiled for it, comes from `dna.cost.cycles` and, behind it, `dna.accelerator.tile`, which the compiler uses too.
+can be compiled for it, comes from `dna.cost.cycles` and, behind it, `dna.accelerator.tile`, as for the compiler.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from dna.accelerator.chunk import Chunk, Memory
 from dna.accelerator.mapping import LayerMapping
+from dna.accelerator.tile import ceil_div
 from dna.cost.cycles import price
 from dna.cost.mapping_limits import Candidates
 from dna.network.layer import Layer
@@ -55,7 +56,7 @@ def lane_splits(height: int, width: int, px: int) -> list[tuple[int, int]]:
 
 def lane_sizes(length: int, lanes: int) -> list[tuple[int, int]]:
     """(lanes used, pixels per lane) along one dimension, largest tile first."""
-    sizes = dict.fromkeys(-(-(-(-length // n)) // lanes) for n in (*TILE_COUNTS, length) if n <= length)
+    sizes = dict.fromkeys(ceil_div(ceil_div(length, n), lanes) for n in (*TILE_COUNTS, length) if n <= length)
     return [(min(lanes, -(-length // size)), size) for size in sizes]
 
 
@@ -80,7 +81,7 @@ def _slices(layer: Layer, pixels: int, out_channels: int) -> list[tuple[int, int
 
 @lru_cache(maxsize=4096)
 def candidates(layer: Layer, px: int) -> Candidates:
-    """All mappings worth trying of a layer shape on `px` lanes, in a fixed order: the row number is the mapping's id."""
+    """All mappings worth trying of a layer shape on `px` lanes, in a fixed order: row numbers are ids."""
     rows: dict[tuple[int, ...], None] = {}
     for lanes_y, lanes_x in lane_splits(layer.out_height, layer.out_width, px):
         for used_y, lane_rows in lane_sizes(layer.out_height, lanes_y):
@@ -173,8 +174,9 @@ def _running_minimum(table: Tensor) -> Tensor:
 
 
 def compute_bound(layer: Layer, values: Mapping[str, Tensor]) -> Tensor:
-    """Cycles below which no mapping can go on each array, int64 `(A,)`: multiplies and post-processing without a stall."""
+    """Cycles below which no mapping can go on each array, int64 `(A,)`: multiplies, post-processing, no stall."""
     pixels = layer.out_height * layer.out_width
+    steps: Tensor | int
     taps = layer.kernel[0] * layer.kernel[1]
     if layer.per_channel:
         groups, steps = -(-layer.out_channels // values["oc"].clamp(max=16)), 1

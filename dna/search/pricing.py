@@ -1,7 +1,7 @@
 """What every operator of a supernet costs: the accelerator is solved again with each one in place.
 
 A pool of accelerators is fixed at the start: all that can be the best for some network of the space (for "least
-hardware"), or the best of every array for a spread of networks ("fastest"). Each operator's cycles on the whole pool are
+hardware"), or the best of every array for a few networks ("fastest"). Each operator's cycles on the whole pool are
 one vector, so that solving a network's accelerator is a sum of vectors and a minimum.
 """
 

@@ -63,9 +63,9 @@ class Space:
         """Refuse a value that no chunk can have, with `Chunk`'s own message where one can be had."""
         name = self.axes[row].name
         if name in (*BUFFER_AXES, "px", "ports", "port_bytes", "burst_beats", "outstanding"):
-            Chunk(**{name: int(value)})
+            Chunk(**{name: int(value)})  # type: ignore[arg-type]
         elif name in ("ic", "post_lanes"):
-            Chunk(**{"oc": 16, "ic": 16, name: int(value)})
+            Chunk(**{"oc": 16, "ic": 16, name: int(value)})  # type: ignore[arg-type]
         elif name == "oc":
             Chunk(oc=int(value), ic=16, post_lanes=2)
 

@@ -17,7 +17,9 @@ from dna.network.network import Network
 from dna.quantize.random import random_weights
 
 
-def conv(name: str, source: Layer, out: int, kernel: int = 1, stride: int = 1, op: str = "conv", **more: object) -> Layer:
+def conv(
+    name: str, source: Layer, out: int, kernel: int = 1, stride: int = 1, op: str = "conv", **more: object
+) -> Layer:
     pad = kernel // 2
     return Layer(
         name=name,
@@ -80,7 +82,9 @@ def exact(network: Network, chunk: Chunk, mappings: list[LayerMapping], memory: 
 
 
 def as_candidates(mappings: list[LayerMapping]) -> Candidates:
-    rows = [[int(m.order == "weights") if f.name == "order" else getattr(m, f.name) for f in fields(m)] for m in mappings]
+    rows = [
+        [int(m.order == "weights") if f.name == "order" else getattr(m, f.name) for f in fields(m)] for m in mappings
+    ]
     return Candidates.of(torch.tensor(rows))
 
 

@@ -19,7 +19,16 @@ from tests.cost.chains import columns, random_array
 
 @pytest.mark.parametrize(
     ("depth", "bits", "halves"),
-    [(64, 128, 0), (65, 128, 4), (512, 128, 4), (513, 128, 8), (1024, 128, 8), (2048, 9, 1), (1024, 36, 2), (512, 72, 2)],
+    [
+        (64, 128, 0),
+        (65, 128, 4),
+        (512, 128, 4),
+        (513, 128, 8),
+        (1024, 128, 8),
+        (2048, 9, 1),
+        (1024, 36, 2),
+        (512, 72, 2),
+    ],
 )
 def test_block_ram_by_hand(depth, bits, halves):
     assert ram_half_blocks(depth, bits) == halves
@@ -30,7 +39,9 @@ def test_shallow_memories_are_lut_ram():
 
 
 def test_dsp_and_bram_by_hand():
-    chunk = Chunk(oc=16, ic=4, px=4, post_lanes=4, input_words=512, weight_words=1024, param_words=256, output_words=512)
+    chunk = Chunk(
+        oc=16, ic=4, px=4, post_lanes=4, input_words=512, weight_words=1024, param_words=256, output_words=512
+    )
     used = resources(chunk)
     assert used.dsp == 16 * 4 * 4 + 4 * 2
     # lanes 4 x 4 halves, weights 4 banks x 8, parameters 2 x 4, output and residual 2 x 4, program 256 bits wide: 8
