@@ -27,6 +27,8 @@ from dna.supernet.space import block_layers, space_network, stem_layer, tail_lay
 
 SOLVE_SECONDS = 20.0
 """Time for the exact solution of the largest network, which bounds the pool."""
+EXCESS_FIRST = 1e6
+"""Weight that puts what is missing of a frame rate before any cost."""
 MAX_ARRAYS = 256
 MAX_POOL = 60_000
 """Accelerators in the pool at most; beyond that an even selection."""
@@ -56,17 +58,23 @@ class OperatorPrices:
         others = self.fixed + chosen.sum(dim=0) - chosen
         result = torch.empty(self.operators.shape[:2], dtype=torch.float64)
         for block in range(len(choice)):
-            result[block] = self._scores(others[block] + self.operators[block]).min(dim=1).values.exp()
+            scores, best = self._solve(others[block] + self.operators[block])
+            result[block] = scores.gather(1, best[:, None])[:, 0].exp()
         return result
 
     def best(self, choice: Sequence[int]) -> Tensor:
         """The best accelerator of the pool for a network, int64 `(axes,)`."""
         chosen = self.operators[torch.arange(len(choice)), torch.tensor(choice)]
-        return self.designs[int(self._scores((self.fixed + chosen.sum(dim=0))[None])[0].argmin())]
+        return self.designs[int(self._solve((self.fixed + chosen.sum(dim=0))[None])[1])]
 
-    def _scores(self, cycles: Tensor) -> Tensor:
-        """Score of each design, float64 `(networks, D)` from the cycles in that shape."""
-        return self._hardware + self.problem.goal.cycles_score(cycles, self.problem.board)
+    def _solve(self, cycles: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores, float64 `(networks, D)`, and the best design's row of each network, from the cycles in that shape.
+
+        A frame rate is a limit, not a price: the least excess comes first, where the goal has one.
+        """
+        speed = self.problem.goal.cycles_score(cycles, self.problem.board)
+        first = EXCESS_FIRST if isinstance(self.problem.goal, LeastHardware) else 1.0
+        return self._hardware + speed, (self._hardware + first * speed).argmin(dim=1)
 
     @cached_property
     def _hardware(self) -> Tensor:

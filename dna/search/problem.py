@@ -12,7 +12,7 @@ from torch import Tensor
 from dna.search.space import Space
 
 PENALTY = 4.0
-"""Weight of a constraint's log-ratio against the logarithm of cost: above 1, so that violating never pays."""
+"""Weight of a constraint's log-ratio against the logarithm of cost, for gradients; results put the excess first."""
 
 
 @dataclass(frozen=True)
