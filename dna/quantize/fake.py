@@ -15,9 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from dna.errors import UserError
 from dna.network.layer import Layer
-from dna.quantize.float_network import FloatNetwork, Unit, window
+from dna.quantize.float_network import FloatNetwork, Unit, window, window_sizes
 from dna.quantize.limits import byte_range
+from dna.quantize.reference import at_positions
 from dna.quantize.scale import MAX_MULTIPLIER, multiplier_shift, residual_multiplier_shift
 
 MAX_WEIGHT = 127
@@ -53,11 +55,13 @@ class QuantisedUnit(nn.Module):
 
     out_scale: Tensor
 
-    def __init__(self, layer: Layer, unit: Unit | None) -> None:
+    def __init__(self, layer: Layer, unit: Unit) -> None:
         super().__init__()
-        self.layer = layer
+        self.layer, self.bounds, self.pad = layer, unit.bounds, unit.pad
+        self.scale_per_channel = True
+        """False: all channels share the weight scale of the one that needs the largest; only to compare with."""
         self.register_buffer("out_scale", torch.tensor(1.0))
-        if unit is not None:
+        if layer.has_weights:
             weight, bias = unit.folded()
             self.weight, self.bias = nn.Parameter(weight), nn.Parameter(bias)
 
@@ -66,14 +70,25 @@ class QuantisedUnit(nn.Module):
         flat, bias = self.weight.detach().flatten(1).abs(), self.bias.detach().abs()
         largest_input = max(abs(v) for v in byte_range(self.layer.in_signed))
         bounded = (flat.sum(1) * largest_input + bias / in_scale) / _ACC_TARGET
-        return torch.maximum(flat.amax(1) / MAX_WEIGHT, bounded)
+        finest = torch.maximum(flat.amax(1) / MAX_WEIGHT, bounded)
+        return finest if self.scale_per_channel else finest.amax().expand_as(finest)
+
+    @property
+    def clip(self) -> tuple[int, int]:
+        """Integer clip bounds of the output: the layer's, and the real bounds (ReLU6) where they are narrower."""
+        scale = float(self.out_scale)
+        low, high = (bound / scale for bound in self.bounds)
+        lo = self.layer.lo if low <= self.layer.lo else min(0, round(low))
+        hi = self.layer.hi if high >= self.layer.hi else max(0, round(high))
+        return lo, hi
 
     def accumulator_scale(self, in_scale: Tensor) -> Tensor:
-        """The real value of one accumulator step, (out_channels,), before it is made exact."""
+        """The real value of one accumulator step, `Layer.param_shape`, before it is made exact."""
         if self.layer.has_weights:
             return self.smallest_weight_scale(in_scale) * in_scale
-        taps = math.prod(self.layer.kernel) if self.layer.op == "avgpool" else 1
-        return (in_scale / taps).expand(self.layer.out_channels)
+        sizes = torch.tensor(self.layer.window_sizes if self.layer.op == "avgpool" else (1,)).to(in_scale)
+        shape = self.layer.param_shape
+        return (in_scale / sizes).view((-1,) + (1,) * (len(shape) - 1)).expand(shape)
 
     def requantisation(self, in_scale: Tensor, residual_scale: Tensor | None = None) -> Requantisation:
         """The factors that the present weights and scales lead to."""
@@ -81,7 +96,7 @@ class QuantisedUnit(nn.Module):
         wanted = np.maximum(wanted, 2.0**-23)  # a dead channel: scales end at 2^-24
         shared = 0
         if residual_scale is None:
-            multiplier, shift = multiplier_shift(wanted)
+            multiplier, shift = (factor.reshape(wanted.shape) for factor in multiplier_shift(wanted.ravel()))
         else:
             multiplier, shift, shared = residual_multiplier_shift(wanted, float(residual_scale / self.out_scale))
             if self.layer.has_weights:  # few bits may be left: a smaller multiplier would clip the largest weight
@@ -101,23 +116,25 @@ class QuantisedUnit(nn.Module):
     def real(self, x_NCHW: Tensor, in_scale: Tensor, residual: tuple[Tensor, Tensor] | None) -> Tensor:
         """The real output for integer inputs before anything of this layer is quantised."""
         if self.layer.has_weights:
-            y = window(self.layer, x_NCHW * in_scale, self.weight) + self.bias.view(1, -1, 1, 1)
+            y = window(self.layer, x_NCHW * in_scale, self.weight, self.pad) + self.bias.view(1, -1, 1, 1)
         else:
-            y = window(self.layer, x_NCHW, None) * self.accumulator_scale(in_scale).view(1, -1, 1, 1)
+            sizes = window_sizes(self.layer).to(x_NCHW) if self.layer.op == "avgpool" else 1.0
+            y = window(self.layer, x_NCHW, None) * in_scale / sizes
         return y if residual is None else y + residual[0] * residual[1]
 
     def forward(self, x_NCHW: Tensor, in_scale: Tensor, residual: tuple[Tensor, Tensor] | None = None) -> Tensor:
         factors = self.requantisation(in_scale, None if residual is None else residual[1])
         if self.layer.has_weights:
             weight, bias = self.integers(in_scale, factors.weight_scale)
-            acc = window(self.layer, x_NCHW, weight) + bias.view(1, -1, 1, 1)
+            acc = window(self.layer, x_NCHW, weight, self.layer.pad_value) + bias.view(1, -1, 1, 1)
         else:
             acc = window(self.layer, x_NCHW, None)
-        scale = torch.from_numpy(np.ldexp(factors.multiplier.astype(np.float64), -factors.shift)).to(acc.dtype)
-        y = acc * scale.view(1, -1, 1, 1)
+        scale_HWC = at_positions(self.layer, np.ldexp(factors.multiplier.astype(np.float64), -factors.shift))
+        scale = torch.from_numpy(scale_HWC).to(acc.dtype)
+        y = acc * (scale.view(1, -1, 1, 1) if scale.dim() == 1 else scale.permute(2, 0, 1))
         if residual is not None:
             y = y + residual[0] * math.ldexp(factors.residual_multiplier, -int(factors.shift[0]))
-        return round_straight_through(y).clamp(self.layer.lo, self.layer.hi)
+        return round_straight_through(y).clamp(*self.clip)
 
 
 class QuantisedNetwork(nn.Module):
@@ -133,7 +150,7 @@ class QuantisedNetwork(nn.Module):
         for layer in model.network.layers:
             unit = model.units[layer.name]
             assert isinstance(unit, Unit)
-            self.units[layer.name] = QuantisedUnit(layer, unit if layer.has_weights else None)
+            self.units[layer.name] = QuantisedUnit(layer, unit)
 
     def unit(self, name: str) -> QuantisedUnit:
         """The layer's unit."""
@@ -154,7 +171,10 @@ class QuantisedNetwork(nn.Module):
         """Every tensor by name, integers as floats, ``input`` included."""
         tensors = {"input": bytes_NCHW}
         for layer in self.network.layers:
-            tensors[layer.name] = self.unit(layer.name)(*self._operands(layer, tensors))
+            if layer.parts:
+                tensors[layer.name] = torch.cat([tensors[part] for part in layer.parts], dim=1)
+            else:
+                tensors[layer.name] = self.unit(layer.name)(*self.operands(layer, tensors))
         return tensors
 
     @torch.no_grad()
@@ -162,19 +182,23 @@ class QuantisedNetwork(nn.Module):
         """Sets every output scale from the values that the given frames produce, layer after layer.
 
         `coverage` 1 maps the largest value to the clip bound, less than 1 that quantile of the magnitudes. Max pooling
-        keeps the scale of its input where the type allows, so that it changes no value.
+        keeps the scale of its input where the type allows, so that it changes no value. Quick, and made for training;
+        `dna.quantize.ptq.quantise` is thorough, and knows concat, whose parts share one scale (UserError here).
         """
         tensors = {"input": bytes_NCHW}
         for layer in self.network.layers:
-            unit, operands = self.unit(layer.name), self._operands(layer, tensors)
+            if layer.parts:
+                raise UserError(f"layer '{layer.name}': a concat needs post-training calibration of the whole network")
+            unit, operands = self.unit(layer.name), self.operands(layer, tensors)
             if layer.op == "maxpool" and layer.in_signed == layer.out_signed and layer.residual is None:
                 unit.out_scale.copy_(operands[1])
             else:
-                scale = _range_scale(layer, unit.real(*operands), coverage)
+                scale = _range_scale(layer, unit.real(*operands).clamp(*unit.bounds), coverage)
                 unit.out_scale.copy_(torch.maximum(scale, _smallest_scale(unit, operands)))
             tensors[layer.name] = unit(*operands)
 
-    def _operands(self, layer: Layer, tensors: dict[str, Tensor]) -> Operands:
+    def operands(self, layer: Layer, tensors: dict[str, Tensor]) -> Operands:
+        """What the layer reads, from integer tensors by name; not for concat."""
         residual = None if layer.residual is None else (tensors[layer.residual], self.scale(layer.residual))
         return tensors[layer.input], self.scale(layer.input), residual
 
