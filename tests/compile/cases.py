@@ -10,6 +10,7 @@ from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile
 from dna.compile.default_mapping import default_mapping, random_chunk, random_mapping
+from dna.compile.lowering import lower
 from dna.compile.program import Program
 from dna.errors import UserError
 from dna.network.layer import Layer
@@ -31,12 +32,13 @@ class Case:
 
 
 def drawn_case(seed: int, limits: RandomLimits | None = None) -> Case:
-    """A random network, chunk and mapping that fit each other."""
+    """A random network, chunk and mapping that fit each other; without limits, every kind of layer occurs."""
     rng = np.random.default_rng(seed)
+    limits = limits or RandomLimits(everything=True)
     while True:
         network, chunk = random_network(rng, limits), random_chunk(rng)
         try:
-            mapping = Mapping(tuple(random_mapping(layer, chunk, rng) for layer in network.layers))
+            mapping = Mapping(tuple(random_mapping(layer, chunk, rng) for layer in lower(network).layers))
         except UserError:
             continue
         return Case(network, random_weights(network, rng), chunk, mapping, random_input(network, rng))

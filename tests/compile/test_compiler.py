@@ -14,6 +14,7 @@ from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile
 from dna.compile.limits import slices, strides
 from dna.compile.program import Program, decode
+from dna.compile.tiling import col_spans, row_spans
 from dna.errors import UserError
 from dna.network.network import LayerWeights, Network
 from tests.compile.cases import conv, drawn_case, made_case
@@ -59,20 +60,25 @@ def test_pages() -> None:
 def test_jobs_are_as_many_and_as_large_as_the_tile_functions_say(seed: int) -> None:
     case = drawn_case(seed)
     program = case.compile()
-    for index, (layer, mapping) in enumerate(zip(case.network.layers, case.mapping.layers, strict=True)):
+    for index, (layer, mapping) in enumerate(zip(program.layers, case.mapping.layers, strict=True)):
         jobs = Counter(job.op for job in program.instructions if job.layer == index)
         (stride_h, stride_w), parts = strides(layer), slices(layer, mapping)
-        rows = tile.tiles(layer.out_height, mapping.tile_rows)
-        cols = tile.tiles(layer.out_width, mapping.tile_cols)
-        channels = tile.tiles(layer.out_channels, mapping.out_channels)
+        rows, cols = len(row_spans(layer, mapping)), len(col_spans(layer, mapping))
+        if len(layer.window_sizes) == 1:
+            assert rows == tile.tiles(layer.out_height, mapping.tile_rows)
+            assert cols == tile.tiles(layer.out_width, mapping.tile_cols)
+        channels = tile.tiles(layer.group_outputs, mapping.out_channels)
         outer, per_channel = int(mapping.order == "inputs"), int(layer.per_channel)
-        assert jobs["TILE"] == tile.compute_tiles(rows * cols, channels, parts)
-        assert jobs["STORE"] == rows * cols * channels
+        assert jobs["TILE"] == layer.groups * tile.compute_tiles(rows * cols, channels, parts)
+        assert jobs["STORE"] == layer.groups * rows * cols * channels
         inputs = tile.input_loads(rows * cols, channels, parts, per_channel, outer)
-        assert len(loads(program, "INPUT", index)) == inputs
+        assert len(loads(program, "INPUT", index)) == layer.groups * inputs
+        if len(layer.window_sizes) > 1:
+            continue
         signals = sum(program.instructions[at]["signal"] for at in loads(program, "PARAM", index))
         signals += sum(program.instructions[at]["signal"] for at in loads(program, "WEIGHT", index))
-        assert signals == tile.weight_loads(rows * cols, channels, parts, int(layer.has_weights), outer)
+        tiles = layer.groups * channels
+        assert signals == tile.weight_loads(rows * cols, tiles, parts, int(layer.has_weights), outer)
         if parts == 1:
             real_h = tile.total_real(
                 layer.out_height, mapping.tile_rows, stride_h, layer.kernel[0], layer.padding[0], layer.in_height

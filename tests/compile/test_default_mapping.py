@@ -34,7 +34,10 @@ def test_default_mapping_of_a_large_fc_is_sliced() -> None:
 
 def test_random_mappings_reach_every_kind() -> None:
     rng = np.random.default_rng(0)
-    layer, chunk = conv("a", "input", (12, 9, 40), 48, padding=(0, 0, 0, 0)), Chunk(px=6, input_words=2048, weight_words=1024)
+    layer, chunk = (
+        conv("a", "input", (12, 9, 40), 48, padding=(0, 0, 0, 0)),
+        Chunk(px=6, input_words=2048, weight_words=1024),
+    )
     drawn = [random_mapping(layer, chunk, rng) for _ in range(300)]
     assert all(fits(layer, chunk, mapping) for mapping in drawn)
     assert {mapping.order for mapping in drawn} == {"inputs", "weights"}

@@ -12,13 +12,13 @@ from dna.errors import UserError
 from dna.network.files import load_weights, network_from_dict, network_to_dict, save_weights
 from dna.network.layer import Layer
 from dna.network.network import Network
-from dna.network.random import random_network
+from dna.network.random import RandomLimits, random_network
 from dna.quantize.random import random_weights
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_network_survives_yaml(seed: int) -> None:
-    network = random_network(np.random.default_rng(seed))
+    network = random_network(np.random.default_rng(seed), RandomLimits(everything=True))
     assert network_from_dict(yaml.safe_load(yaml.safe_dump(network_to_dict(network)))) == network
 
 
@@ -38,6 +38,7 @@ def test_defaults_are_left_out() -> None:
         ({"in_channels": "3"}, "layer 'a': in_channels must be int"),
         ({"in_channels": True}, "layer 'a': in_channels must be int"),
         ({"in_signed": 1}, "layer 'a': in_signed must be bool"),
+        ({"parts": "ab"}, "layer 'a': parts must be a list of tensor names"),
         ({"op": "dilated"}, "layer 'a': unknown operator 'dilated'"),
     ],
 )
@@ -60,7 +61,7 @@ def test_missing_key_is_named() -> None:
 @pytest.mark.parametrize("seed", range(10))
 def test_weights_survive(seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
-    network = random_network(rng)
+    network = random_network(rng, RandomLimits(everything=True))
     weights = random_weights(network, rng)
     save_weights(tmp_path / "weights.npz", weights)
     loaded = load_weights(tmp_path / "weights.npz", network)

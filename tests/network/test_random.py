@@ -36,6 +36,29 @@ def test_every_kernel_stride_and_padding() -> None:
             assert any(layer.padding[side] == layer.kernel[side % 2] - 1 > 1 for layer in own), (op, side)
 
 
+def test_everything_is_drawn_if_it_is_asked_for() -> None:
+    limits = RandomLimits(everything=True)
+    networks = [random_network(np.random.default_rng(seed), limits) for seed in range(200)]
+    seen: Counter[str] = Counter()
+    for network in networks:
+        concats = {layer.name for layer in network.layers if layer.parts}
+        for layer in network.layers:
+            sizes = [network.shapes[part].channels % 16 for part in layer.parts]
+            seen["groups"] += layer.groups > 1
+            seen["odd groups"] += layer.groups > 1 and layer.group_inputs % 16 > 0
+            seen["concat"] += layer.name in concats
+            seen["holes"] += any(sizes[:-1])
+            seen["input as a part"] += "input" in layer.parts
+            seen["part twice"] += len(set(layer.parts)) < len(layer.parts)
+            seen["concat of a concat"] += bool(concats & set(layer.parts))
+            seen["residual of a concat"] += layer.residual in concats
+            seen["means without padding"] += len(layer.window_sizes) > 1
+        seen["concat as the output"] += network.output in concats
+    assert len(seen) == 10 and min(seen.values()) >= 5, seen
+    plain = [layer for layer in LAYERS if layer.groups > 1 or layer.parts or not layer.count_padding]
+    assert not plain
+
+
 def test_signedness_sizes_and_clips() -> None:
     kinds = {(layer.in_signed, layer.out_signed, layer.residual and layer.residual_signed) for layer in LAYERS}
     assert {(a, b, c) for a in (True, False) for b in (True, False) for c in (True, False, None)} <= kinds
