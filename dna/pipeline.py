@@ -18,7 +18,9 @@ from dna.quantize.export import export
 from dna.quantize.float_network import FloatNetwork
 from dna.record import from_plain, to_plain
 from dna.runs import Run
+from dna.search import exact
 from dna.search.accelerate import METHODS, accelerate, best_mapping, fits, frame_cycles, reaches
+from dna.search.accelerator import explain, problem
 from dna.search.cosearch import Cosearched, CosearchProgress, CosearchSettings, cosearch
 from dna.search.goal import Fastest, Goal, LeastHardware
 from dna.search.problem import Budget
@@ -119,6 +121,8 @@ def search(run: Run, watch: Watch, settings: TrainSettings | None = None) -> Des
     run.search.mkdir(parents=True, exist_ok=True)
     with clock.measure("co-search"):
         joint = _cosearch(run, request, board, goal, data, watch)
+        if not joint.feasible:
+            _check_reachable(joint.model.network, board, goal)
     with clock.measure("training"):
         network, weights, accuracy = _train(run, request, joint.model, data, watch, settings or TrainSettings())
     with clock.measure("accelerator"):
@@ -158,6 +162,13 @@ def _cosearch(run: Run, request: Request, board: Board, goal: Goal, data: Datase
 
     watch("co-search", 0.0)
     return cosearch(data, digits_space(), board, goal, request.seed, settings, epoch, run.search / "cosearch")
+
+
+def _check_reachable(network: Network, board: Board, goal: Goal) -> None:
+    """UserError names what binds if no accelerator can be fast enough: better before the training than after it."""
+    best = exact.search(problem(network.layers, board, goal), Budget(seconds=ACCELERATOR_SECONDS))
+    if not best.feasible:
+        raise UserError(explain(best, goal, board))
 
 
 def _accelerator(
