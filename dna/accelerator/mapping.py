@@ -22,7 +22,8 @@ class LayerMapping:
     lane_rows: int
     lane_cols: int
     out_channels: int
-    """Output channels of one tile: a multiple of 16, or all of them."""
+    """Output channels of one tile: a multiple of 16, or all of them. Of a grouped convolution, of one group; `in_channels`
+    likewise."""
     in_channels: int
     """Input channels of one slice of a tile: a multiple of 16, or all of them. Less than all of them only where
     a tile is one pixel per lane and one group of output channels, for the sums wait in the array."""
@@ -48,6 +49,6 @@ class LayerMapping:
 
 @dataclass(frozen=True)
 class Mapping:
-    """One `LayerMapping` per layer, in the network's order, all on chunk 0 at present."""
+    """One `LayerMapping` per executed layer (`dna.compile.lowering`), in order, all on chunk 0 at present."""
 
     layers: tuple[LayerMapping, ...]
