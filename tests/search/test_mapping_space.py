@@ -62,8 +62,8 @@ def test_what_is_returned_can_be_compiled_and_what_is_not_has_no_candidate_that_
 
 def test_solver_equals_pricing_each_pair_alone():
     rng = np.random.default_rng(3)
-    layers = random_chain(rng).layers
-    chunks = [random_array(rng) for _ in range(5)]
+    layers = random_chain(rng).layers[1:4]
+    chunks = [random_array(rng) for _ in range(2)]
     solution = solve_mappings(layers, chunks, MEMORY)
     assert solution.cycles.shape == (len(layers), len(chunks))
     for row, layer in enumerate(layers):
