@@ -42,7 +42,7 @@ def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -
     fixed, stalled = _runs(verified, "fixed"), _runs(verified, "stalls")
     metrics = design.metrics
     return Summary(
-        title=f"{design.network.name} on {design.board.name}: {title}",
+        title=f"{metrics.get('dataset', design.network.name)} on {design.board.name}: {title}",
         board=design.board,
         chunk=chunk,
         layers=_layers(program, times, fixed[0]["layers"] if fixed else None),
