@@ -1,7 +1,7 @@
 """Puts measured figures into the documents: `python -m benchmarks.tables` (`--check`: only say what is stale).
 
 A block between `<!-- results: NAME NAME -->` and `<!-- end results -->` becomes a table of
-`benchmarks/results/NAME.json`: its rows that have a bar, or all of them if none has.
+`benchmarks/results/NAME.json`: all of its rows, or, of a benchmark with many, those that have a bar.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from benchmarks.common import RESULTS, ROOT, read
 from dna.runs import write_atomically
 
 BLOCK = re.compile(r"(<!-- results: (?P<names>[a-z0-9_ ]+) -->\n)(?P<body>.*?)(<!-- end results -->)", re.DOTALL)
+MOST_ROWS = 12
 HEAD = "| measured by | figure | measured | claimed | holds |\n| --- | --- | ---: | --- | --- |\n"
 
 
@@ -34,7 +35,9 @@ def table(names: list[str], results: Path = RESULTS) -> str:
     lines, sources = [], []
     for name in names:
         content = read(name, results)
-        rows = [row for row in content["rows"] if "bar" in row] or content["rows"]
+        rows = content["rows"]
+        if len(rows) > MOST_ROWS:
+            rows = [row for row in rows if "bar" in row] or rows[:MOST_ROWS]
         lines += [_line(name, row) for row in rows]
         sources.append(f"`{content['command']}`: {content['date']}, commit {content['commit']}, {content['machine']}.")
     return HEAD + "\n".join(lines) + "\n\n" + "  \n".join(sources) + "\n"
@@ -46,7 +49,8 @@ def _line(benchmark: str, row: Mapping[str, Any]) -> str:
     if bar:
         relation, _, limit = bar.partition(" ")
         sign = {">=": "at least ", "<=": "at most ", "==": "", "<": "below ", ">": "above "}[relation]
-        bar = sign + shown(float(limit), row["unit"])
+        value = bool(float(limit)) if isinstance(row["value"], bool) else float(limit)
+        bar = sign + shown(value, row["unit"])
     return f"| {benchmark} | {row['name']} | {shown(row['value'], row['unit'])} | {bar} | {holds} |"
 
 

@@ -60,7 +60,9 @@ class Chunk:
 
         for field in fields(self):
             kind = bool if field.name == "residual" else int
-            require(field.name, type(getattr(self, field.name)) is kind, "true or false" if kind is bool else "an integer")
+            require(
+                field.name, type(getattr(self, field.name)) is kind, "true or false" if kind is bool else "an integer"
+            )
         require(
             "oc",
             self.oc in (2, 4, 8, 16) or (self.oc % 16 == 0 and 16 <= self.oc <= MAX_OUTPUT_CHANNELS),

@@ -111,7 +111,9 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("wait_in", COUNTER_BITS, "start when at least this many input tiles are loaded"),
         Field("wait_w", COUNTER_BITS, "start when at least this many weight tiles are loaded"),
         Field("wait_res", COUNTER_BITS, "start when at least this many residual tiles are loaded"),
-        Field("wait_out", COUNTER_BITS, "start when at least this many output tiles were stored (read out of the buffer)"),
+        Field(
+            "wait_out", COUNTER_BITS, "start when at least this many output tiles were stored (read out of the buffer)"
+        ),
         Field("free_in", 1, "the input tile is free after this"),
         Field("free_w", 1, "the weight tile is free after this"),
         Field("layer_last", 1, "last tile of its layer: record the counters"),

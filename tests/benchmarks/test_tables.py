@@ -12,6 +12,7 @@ def results(tmp_path):
         Row("int8, worst seed", 0.9806, "fraction", ">= 0.98"),
         Row("differing cycles", 3, "", "== 0"),
         Row("a detail", 7, "s"),
+        Row("equal", True, bar="== 1"),
     ]
     write("demo", rows, tmp_path)
     write("speed", [Row("simulated", 412345.6, "cycles/s")], tmp_path)
@@ -22,9 +23,17 @@ def test_table_shows_what_is_claimed_and_what_fails(results):
     text = tables.table(["demo", "speed"], results)
     assert "| demo | int8, worst seed | 98.06 % | at least 98 % | yes |" in text
     assert "| demo | differing cycles | 3 | 0 | **no** |" in text
-    assert "a detail" not in text
+    assert "| demo | a detail | 7 s |  |  |" in text
+    assert "| demo | equal | yes | yes | yes |" in text
     assert "| speed | simulated | 412 346 cycles/s |  |  |" in text
     assert "`python -m benchmarks.demo" in text
+
+
+def test_of_many_rows_only_claims_are_shown(results):
+    details = [Row(f"layer {number}", number, "cycles") for number in range(tables.MOST_ROWS)]
+    write("many", [*details, Row("difference", 0, bar="== 0")], results)
+    text = tables.table(["many"], results)
+    assert "difference" in text and "layer" not in text
 
 
 def test_blocks_are_replaced_and_the_rest_is_left_alone(results):
