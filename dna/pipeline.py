@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from dna.accelerator.board import Board, load_board
 from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.mapping import Mapping
+from dna.compile.lowering import lower
 from dna.design import Design
 from dna.errors import UserError
 from dna.network.network import Network, Weights
@@ -166,7 +167,7 @@ def _cosearch(run: Run, request: Request, board: Board, goal: Goal, data: Datase
 
 def _check_reachable(network: Network, board: Board, goal: Goal) -> None:
     """UserError names what binds if no accelerator can be fast enough: better before the training than after it."""
-    best = exact.search(problem(network.layers, board, goal), Budget(seconds=ACCELERATOR_SECONDS))
+    best = exact.search(problem(lower(network).layers, board, goal), Budget(seconds=ACCELERATOR_SECONDS))
     if not best.feasible:
         raise UserError(explain(best, goal, board))
 

@@ -22,8 +22,8 @@ class LayerMapping:
     lane_rows: int
     lane_cols: int
     out_channels: int
-    """Output channels of one tile: a multiple of 16, or all of them. Of a grouped convolution, of one group; `in_channels`
-    likewise."""
+    """Output channels of one tile: a multiple of 16, or all of them. In a grouped convolution, of one group; so are
+    `in_channels`."""
     in_channels: int
     """Input channels of one slice of a tile: a multiple of 16, or all of them. Less than all of them only where
     a tile is one pixel per lane and one group of output channels, for the sums wait in the array."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -177,21 +178,37 @@ class _Tiles:
     across: Tensor
     spatial: Tensor
     parts: Tensor
-    """Tiles of output channels."""
+    """Tiles of output channels, of one group of a grouped convolution."""
+    tiles: Tensor
+    """Those of all groups."""
     slices: Tensor
     last_channels: Tensor
-    """Output channels of the last tile."""
+    """Output channels of a group's last tile."""
+    last_rows: Tensor
+    """Output rows of the last row of tiles."""
+    last_cols: Tensor
 
 
 def _tiles(layer: Layer, c: Candidates) -> _Tiles:
     rows, cols = c.lanes_y * c.lane_rows, c.lanes_x * c.lane_cols
-    down, across = tile.tiles(layer.out_height, rows), tile.tiles(layer.out_width, cols)
-    parts = tile.tiles(layer.out_channels, c.out_channels)
+    down, last_rows = _cuts(layer, layer.counted_rows, rows)
+    across, last_cols = _cuts(layer, layer.counted_cols, cols)
+    parts = tile.tiles(layer.group_outputs, c.out_channels)
     slices = tile.ceil_div(layer.kernel[0], c.kernel_rows)
     if not layer.per_channel:
-        slices = slices * tile.ceil_div(layer.in_channels, c.in_channels)
-    last = layer.out_channels - (parts - 1) * c.out_channels
-    return _Tiles(rows, cols, down, across, down * across, parts, slices, last)
+        slices = slices * tile.ceil_div(layer.group_inputs, c.in_channels)
+    last = layer.group_outputs - (parts - 1) * c.out_channels
+    tiles = parts * layer.groups
+    return _Tiles(rows, cols, down, across, down * across, parts, tiles, slices, last, last_rows, last_cols)
+
+
+def _cuts(layer: Layer, counted: Sequence[int], part: Tensor) -> tuple[Tensor, Tensor]:
+    """Tiles of one dimension, and outputs of the last; a mean without padding cuts where windows count differently."""
+    runs = [len(counted)]
+    if len(layer.window_sizes) > 1:
+        runs = [len(list(run)) for _, run in groupby(counted)]
+    count = sum((tile.tiles(run, part) for run in runs), torch.zeros_like(part))
+    return count, (runs[-1] - 1) % part + 1
 
 
 def layer_terms(layer: Layer, c: Candidates, a: Mapping[str, Tensor], memory: Memory) -> Terms:
@@ -204,7 +221,7 @@ def layer_terms(layer: Layer, c: Candidates, a: Mapping[str, Tensor], memory: Me
 
     load_words, all_words, loads, load_cycles = _input_loads(layer, c, a, t, memory)
     output_words = layer.out_height * layer.out_width * tile.channel_words(layer.out_channels)
-    out_tiles = t.spatial * t.parts
+    out_tiles = t.spatial * t.tiles
     residual = int(layer.residual is not None) * output_words
     weight_words, weight_loads = _weight_stream(layer, c, a, t)
     per_weight = everything // weight_loads
@@ -214,7 +231,7 @@ def layer_terms(layer: Layer, c: Candidates, a: Mapping[str, Tensor], memory: Me
     drain = k.post + tile.post_cycles(c.lanes_y * c.lanes_x, post) - last_idle(layer, c, a)
     last_words = _last_tile_words(layer, t, t.last_channels)
     store_words = output_words // out_tiles * (WORD_BYTES // a["port_bytes"])
-    steps = tile.compute_tiles(t.spatial, t.parts, t.slices)
+    steps = tile.compute_tiles(t.spatial, t.tiles, t.slices)
     program = 1 + loads + (1 + int(layer.has_weights)) * weight_loads + steps + out_tiles
     program = program + int(layer.residual is not None) * out_tiles
     turn = everything // loads + latency + load_cycles
@@ -224,7 +241,7 @@ def layer_terms(layer: Layer, c: Candidates, a: Mapping[str, Tensor], memory: Me
     )
     stored = ((out_tiles - 1) // 2) * (everything // out_tiles + drain + k.store_read + store_words)
     row_slices = tile.ceil_div(layer.kernel[0], c.kernel_rows)
-    several = ((c.order == 1) & (t.parts > 1)).long()
+    several = ((c.order == 1) & (t.tiles > 1)).long()
     row = t.across * tile.select(several, first_part, whole)
     stride = strides(layer)[0]
     return Terms(
@@ -260,8 +277,8 @@ def layer_terms(layer: Layer, c: Candidates, a: Mapping[str, Tensor], memory: Me
 def _array_cycles(layer: Layer, c: Candidates, a: Mapping[str, Tensor], t: _Tiles) -> tuple[Tensor, Tensor]:
     """Cycles of the array for all channels of one spatial tile, and for the last tile of channels alone."""
     per_channel = int(layer.per_channel)
-    last_inputs = (layer.in_channels - 1) % c.in_channels + 1
-    inputs = (layer.in_channels - last_inputs) // c.in_channels
+    last_inputs = (layer.group_inputs - 1) % c.in_channels + 1
+    inputs = (layer.group_inputs - last_inputs) // c.in_channels
     steps = tile.steps(last_inputs, a["ic"], per_channel)
     if not layer.per_channel:
         steps = steps + inputs * tile.steps(c.in_channels, a["ic"], per_channel)
@@ -269,7 +286,8 @@ def _array_cycles(layer: Layer, c: Candidates, a: Mapping[str, Tensor], t: _Tile
     idle = last_idle(layer, c, a)
     groups = tile.output_groups(c.out_channels, a["oc"], per_channel)
     last = tile.output_groups(t.last_channels, a["oc"], per_channel)
-    whole = tile.compute_cycles((t.parts - 1) * groups + last, c.lane_rows, c.lane_cols, mac, idle)
+    all_groups = layer.groups * ((t.parts - 1) * groups + last)
+    whole = tile.compute_cycles(all_groups, c.lane_rows, c.lane_cols, mac, idle)
     first = torch.where(t.parts > 1, groups, last)
     return whole, tile.compute_cycles(first, c.lane_rows, c.lane_cols, mac, idle)
 
@@ -282,17 +300,18 @@ def _input_loads(
     top, left = layer.padding[:2]
     rows = tile.total_real(layer.out_height, t.rows, stride_h, layer.kernel[0], top, layer.in_height)
     cols = tile.total_real(layer.out_width, t.cols, stride_w, layer.kernel[1], left, layer.in_width)
-    loads = tile.input_loads(t.spatial, t.parts, t.slices, int(layer.per_channel), 1 - c.order)
+    of_group = tile.input_loads(t.spatial, t.parts, t.slices, int(layer.per_channel), 1 - c.order)
+    loads = layer.groups * of_group
     channels = tile.channel_words(layer.in_channels)
-    repeats = 1 if layer.per_channel else loads // (t.spatial * t.slices)
+    repeats = 1 if layer.per_channel else of_group // (t.spatial * t.slices)
 
-    last = (t.down - 1) * t.rows
+    last = layer.out_height - t.last_rows
     end = tile.real_end(last, layer.out_height - last, stride_h, layer.kernel[0], top, layer.in_height)
     last_rows = end - tile.real_start(last, stride_h, top)
     last_rows = torch.where(c.kernel_rows < layer.kernel[0], last_rows.minimum(c.kernel_rows), last_rows)
     part = tile.minimum(c.out_channels, t.last_channels) if layer.per_channel else c.in_channels
     groups = tile.channel_words(part)
-    width = cols // t.across
+    width = (cols // t.across).clamp(min=1)
     words = last_rows * groups * width
 
     full = (t.across == 1) & (width == layer.in_width)
@@ -311,29 +330,27 @@ def _load_cycles(words: Tensor, run: Tensor, a: Mapping[str, Tensor], memory: Me
 def _weight_stream(layer: Layer, c: Candidates, a: Mapping[str, Tensor], t: _Tiles) -> tuple[Tensor, Tensor]:
     """Words of all weight and parameter loads, and the number of weight tiles."""
     per_channel = int(layer.per_channel)
-    loads = tile.weight_loads(t.spatial, t.parts, t.slices, int(layer.has_weights), 1 - c.order)
+    loads = tile.weight_loads(t.spatial, t.tiles, t.slices, int(layer.has_weights), 1 - c.order)
     params = tile.param_stream_words(
         (t.parts - 1) * tile.param_buffer_words(c.out_channels, a["post_lanes"])
         + tile.param_buffer_words(t.last_channels, a["post_lanes"]),
         a["post_lanes"],
     )
-    tiles = t.parts * (t.slices if layer.has_weights else 1)
+    tiles = t.tiles * (t.slices if layer.has_weights else 1)
     repeats = loads // tiles
     words = torch.zeros_like(params)
     if layer.has_weights:
         groups = (t.parts - 1) * tile.output_groups(c.out_channels, a["oc"], per_channel)
         groups = groups + tile.output_groups(t.last_channels, a["oc"], per_channel)
-        steps = tile.steps(layer.in_channels, a["ic"], per_channel)
+        steps = tile.steps(layer.group_inputs, a["ic"], per_channel)
         kernel = layer.kernel
         buffer_words = tile.weight_buffer_words(groups, kernel[0], kernel[1], steps, a["ic"], per_channel)
         words = tile.weight_stream_words(buffer_words, a["oc"], a["ic"])
-    return (words + params) * repeats, loads
+    return layer.groups * (words + params) * repeats, loads
 
 
 def _last_tile_words(layer: Layer, t: _Tiles, channels: Tensor) -> Tensor:
-    rows = layer.out_height - (t.down - 1) * t.rows
-    cols = layer.out_width - (t.across - 1) * t.cols
-    words: Tensor = tile.output_words(rows, cols, channels)
+    words: Tensor = tile.output_words(t.last_rows, t.last_cols, channels)
     return words
 
 
@@ -346,8 +363,11 @@ def network_cycles(terms: Sequence[Terms], values: Mapping[str, Tensor], memory:
     instructions = sum((layer.instructions for layer in terms), torch.zeros_like(start))
     second_page = (instructions > PAGE_INSTRUCTIONS) * page_cycles(values, memory)
     none = torch.zeros_like(start)
-    before, computed, port = none, start, start + second_page
-    freed, committed = port, torch.where(ports == 1, port, start)
+    pages = start + second_page
+    before, computed, freed, committed = none, start, pages, torch.where(ports == 1, pages, start)
+    # The layers' weights include all of the program, of which the first pages are there already.
+    words = (instructions * INSTRUCTION_BYTES // WORD_BYTES) * _word_cycles(values, memory)
+    port = pages - words.minimum(page_cycles(values, memory) + second_page)
     last_start, drain = none, none
     for layer in terms:
         port = torch.where(ports == 1, port + layer.inputs + layer.weights, port + layer.weights)

@@ -73,14 +73,14 @@ def buffer_needs(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> dict[s
 def legal(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
     """Whether the mappings meet every limit but the buffers' depths, bool `(A, C)`.
 
-    Groups, concatenation and means that leave padding out are not priced: nothing is legal for them.
+    `layer` is one that is executed (`dna.compile.lowering`): nothing is legal for a concat.
     """
     per_channel = int(layer.per_channel)
     stride_h, stride_w = strides(layer)
     groups = tile.output_groups(c.out_channels, a["oc"], per_channel)
     slices = tile.ceil_div(layer.kernel[0], c.kernel_rows)
     if not layer.per_channel:
-        slices = slices * tile.ceil_div(layer.in_channels, c.in_channels)
+        slices = slices * tile.ceil_div(layer.group_inputs, c.in_channels)
     idle, steps = last_idle(layer, c, a), tile.steps(c.in_channels, a["ic"], per_channel)
     limits = (
         (c.lanes_y * c.lanes_x, a["px"]),
@@ -100,7 +100,7 @@ def legal(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
         (tile.channel_words(layer.out_channels) * layer.out_width, field_limit("LOAD", "stride_inner")),
     )
     fine = (slices == 1) | (c.lane_rows * c.lane_cols * groups == 1)
-    if layer.groups > 1 or not layer.computes or len(layer.window_sizes) > 1:
+    if not layer.computes:
         return torch.zeros_like(fine)
     if layer.padding[0] or layer.padding[2]:
         fine = fine & (c.kernel_rows == layer.kernel[0])
@@ -114,7 +114,7 @@ def legal(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
 def last_idle(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
     """Cycles a TILE with `last` waits after each pixel for the post lanes, int64 `(A, C)`."""
     per_channel = int(layer.per_channel)
-    last = (layer.in_channels - 1) % c.in_channels + 1
+    last = (layer.group_inputs - 1) % c.in_channels + 1
     rows = (layer.kernel[0] - 1) % c.kernel_rows + 1
     mac = tile.mac_cycles(rows, layer.kernel[1], tile.steps(last, a["ic"], per_channel))
     post = tile.post_cycles(c.lanes_y * c.lanes_x, tile.post_slices(a["oc"], a["post_lanes"], per_channel))

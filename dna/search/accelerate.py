@@ -10,6 +10,7 @@ from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.mapping import Mapping
 from dna.compile.compiler import compile as compile_design
+from dna.compile.lowering import lower
 from dna.cost.resources import RESOURCES, resources
 from dna.cost.schedule import schedule
 from dna.errors import UserError
@@ -49,7 +50,7 @@ def accelerate(
     The closed form never counts more cycles than the schedule, so a frame rate that is just met may be missed: then the
     goal is tightened by what is missing. UserError if nothing on the board reaches the goal.
     """
-    space = problem(network.layers, board, goal)
+    space = problem(lower(network).layers, board, goal)
     aim = goal
     for _ in range(ROUNDS):
         result = METHODS[method](replace(space, goal=aim), budget, seed)
@@ -75,11 +76,12 @@ def fits(chunk: Chunk, board: Board) -> bool:
 
 
 def best_mapping(network: Network, chunk: Chunk, board: Board) -> Mapping | None:
-    """Each layer's best mapping on the chunk, None if a layer has none."""
-    solved = solve_mappings(network.layers, [chunk], board.memory)
+    """Each executed layer's best mapping on the chunk, None if a layer has none."""
+    layers = lower(network).layers
+    solved = solve_mappings(layers, [chunk], board.memory)
     if not bool(solved.feasible.all()):
         return None
-    pairs = zip(network.layers, solved.ids[:, 0].tolist(), strict=True)
+    pairs = zip(layers, solved.ids[:, 0].tolist(), strict=True)
     return Mapping(tuple(decode(layer, chunk, identity) for layer, identity in pairs))
 
 

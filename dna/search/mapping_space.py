@@ -69,14 +69,14 @@ def channel_sizes(channels: int) -> list[int]:
 
 def _slices(layer: Layer, pixels: int, out_channels: int) -> list[tuple[int, int]]:
     """(in_channels, kernel_rows) of a slice: all, or less where a tile is a pixel per lane."""
-    whole = (layer.in_channels, layer.kernel[0])
+    whole = (layer.group_inputs, layer.kernel[0])
     if pixels > 1:
         return [whole]
     if layer.per_channel:
         rows = dict.fromkeys(-(-layer.kernel[0] // n) for n in (*TILE_COUNTS, layer.kernel[0]) if n <= layer.kernel[0])
         return [(layer.in_channels, r) for r in rows]
     rows = dict.fromkeys((layer.kernel[0], 1))
-    return [(c, r) for c in channel_sizes(layer.in_channels) for r in rows]
+    return [(c, r) for c in channel_sizes(layer.group_inputs) for r in rows]
 
 
 @lru_cache(maxsize=4096)
@@ -86,7 +86,7 @@ def candidates(layer: Layer, px: int) -> Candidates:
     for lanes_y, lanes_x in lane_splits(layer.out_height, layer.out_width, px):
         for used_y, lane_rows in lane_sizes(layer.out_height, lanes_y):
             for used_x, lane_cols in lane_sizes(layer.out_width, lanes_x):
-                for out_channels in channel_sizes(layer.out_channels):
+                for out_channels in channel_sizes(layer.group_outputs):
                     for in_channels, kernel_rows in _slices(layer, lane_rows * lane_cols, out_channels):
                         one_tile = used_y * lane_rows >= layer.out_height and used_x * lane_cols >= layer.out_width
                         orders = (0,) if one_tile or out_channels == layer.out_channels else (0, 1)
@@ -181,6 +181,7 @@ def compute_bound(layer: Layer, values: Mapping[str, Tensor]) -> Tensor:
     if layer.per_channel:
         groups, steps = -(-layer.out_channels // values["oc"].clamp(max=16)), 1
     else:
-        groups, steps = -(-layer.out_channels // values["oc"]), -(-layer.in_channels // values["ic"])
+        groups = layer.groups * -(-layer.group_outputs // values["oc"])
+        steps = -(-layer.group_inputs // values["ic"])
     array = -(-pixels // values["px"]) * groups * steps * taps
     return array.maximum(-(-pixels * layer.out_channels // values["post_lanes"]))

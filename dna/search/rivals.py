@@ -11,6 +11,7 @@ import torch
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Chunk
+from dna.compile.lowering import lower
 from dna.cost.resources import Resources, resources
 from dna.errors import UserError
 from dna.network.network import Network, Weights
@@ -48,7 +49,7 @@ def rivals(
     What has no mapping for the network, or cannot reach the goal at all, is left out.
     """
     candidates = [("found", found[1], f"by {found[0]}")]
-    space = problem(network.layers, board, goal)
+    space = problem(lower(network).layers, board, goal)
     try:
         best = accelerate(network, weights, board, goal, "exact", Budget(seconds=EXACT_SECONDS))
         proof = "proven" if best.result.lower_bound == best.result.cost else "not proven in time"
