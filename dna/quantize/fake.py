@@ -32,6 +32,8 @@ Operands = tuple[Tensor, Tensor, tuple[Tensor, Tensor] | None]
 
 def round_straight_through(x: Tensor) -> Tensor:
     """Round half up, towards plus infinity; the gradient is that of the identity."""
+    if not x.requires_grad:
+        return torch.floor(x + 0.5)
     return x + (torch.floor(x + 0.5) - x).detach()
 
 
@@ -123,6 +125,10 @@ class QuantisedUnit(nn.Module):
         return y if residual is None else y + residual[0] * residual[1]
 
     def forward(self, x_NCHW: Tensor, in_scale: Tensor, residual: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        return round_straight_through(self.steps(x_NCHW, in_scale, residual)).clamp(*self.clip)
+
+    def steps(self, x_NCHW: Tensor, in_scale: Tensor, residual: tuple[Tensor, Tensor] | None = None) -> Tensor:
+        """The output in output steps, before it is rounded and clipped."""
         factors = self.requantisation(in_scale, None if residual is None else residual[1])
         if self.layer.has_weights:
             weight, bias = self.integers(in_scale, factors.weight_scale)
@@ -134,7 +140,7 @@ class QuantisedUnit(nn.Module):
         y = acc * (scale.view(1, -1, 1, 1) if scale.dim() == 1 else scale.permute(2, 0, 1))
         if residual is not None:
             y = y + residual[0] * math.ldexp(factors.residual_multiplier, -int(factors.shift[0]))
-        return round_straight_through(y).clamp(*self.clip)
+        return y
 
 
 class QuantisedNetwork(nn.Module):
