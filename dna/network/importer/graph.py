@@ -95,7 +95,15 @@ def _ordered(graph: Graph, writer: Mapping[str, Node]) -> tuple[Node, ...]:
                 open_nodes.add(key)
                 stack.append((value, True))
                 stack.extend((source, False) for source in reversed(node.inputs) if source)
-    return tuple(done.values())
+    needed = {id(node) for node in done.values()}
+    as_written = tuple(node for node in graph.nodes if id(node) in needed)
+    return as_written if _is_ordered(as_written) else tuple(done.values())
+
+
+def _is_ordered(nodes: tuple[Node, ...]) -> bool:
+    """Whether each node reads only what stands before it, as most files have it: then their order is kept."""
+    place = {output: index for index, node in enumerate(nodes) for output in node.outputs}
+    return all(place.get(source, -1) < index for index, node in enumerate(nodes) for source in node.inputs)
 
 
 def uses(graph: Graph) -> dict[str, int]:

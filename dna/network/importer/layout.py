@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dna.network.importer.graph import Node, as_float, attribute_float, attribute_integer, attribute_integers
+from dna.network.importer.graph import Node, attribute_float, attribute_integer, attribute_integers
 from dna.network.importer.lower import Constant, Lowering, Value
 from dna.network.importer.stages import Stage, Tensor
 
@@ -117,11 +117,16 @@ def pad(lowering: Lowering, node: Node) -> Tensor:
     value = lowering.constant(node, 2, "value")
     filled = attribute_float(node, "value", 0.0)
     if value is not None and value.array.size:
-        filled = float(as_float(node, value.array, "value").reshape(-1)[0])
+        if value.array.dtype.kind != "f":
+            raise node.refuse(f"its value has type {value.array.dtype}; it must be a float type")
+        filled = float(value.array.reshape(-1)[0])
     axes = lowering.integers(node, 3, "axes") or list(range(len(tensor.axes)))
     if amounts is None or len(amounts) != 2 * len(axes):
         raise node.refuse("its pads must be two numbers for each axis")
-    if filled != 0:
+    if not any(amounts):
+        return tensor
+    lowest = filled <= -1e30  # what stands for minus infinity in float32
+    if (filled != 0 and not lowest) or (any(tensor.padding) and tensor.lowest != lowest):
         raise node.refuse(f"it pads with {filled:g}; pad with 0")
     sides = {"H": (0, 0), "W": (0, 0)}
     for index, axis in enumerate(axes):
@@ -134,7 +139,8 @@ def pad(lowering: Lowering, node: Node) -> Tensor:
         sides[label] = (before, after)
     top, left, bottom, right = tensor.padding
     (above, below), (before_w, after_w) = sides["H"], sides["W"]
-    return replace(tensor, padding=(top + above, left + before_w, bottom + below, right + after_w))
+    padding = (top + above, left + before_w, bottom + below, right + after_w)
+    return replace(tensor, padding=padding, lowest=lowest)
 
 
 def _map_label(tensor: Tensor, axis: int) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dna.errors import UserError
@@ -112,7 +112,7 @@ class Lowering:
     def _counted(self, name: str, value: Value) -> Value:
         """Shared from here on if several nodes read it."""
         if isinstance(value, Tensor) and self.uses.get(name, 0) > 1:
-            return Tensor(value.stage, value.axes, False, value.affine, value.padding)
+            return replace(value, sole=False)
         return value
 
 

@@ -13,7 +13,7 @@ def maxpool(lowering: Lowering, node: Node) -> Tensor:
     if pair(node, "dilations", 1) != (1, 1):
         raise node.refuse("dilated pooling is not supported; use a larger window")
     source = lowering.tensor(node)
-    if any(source.padding) and not source.stage.nonnegative:
+    if any(source.padding) and not source.lowest and not source.stage.nonnegative:
         raise node.refuse("the Pad before it puts zeros among negative values; use the pooling's own pads")
     return _pool(lowering, node, "maxpool", source, True)
 
@@ -21,6 +21,8 @@ def maxpool(lowering: Lowering, node: Node) -> Tensor:
 def avgpool(lowering: Lowering, node: Node) -> Tensor:
     """AveragePool, with its padding counted or not."""
     source = lowering.tensor(node)
+    if source.lowest:
+        raise node.refuse("the Pad before it is no padding with 0")
     return _pool(lowering, node, "avgpool", source, bool(attribute_integer(node, "count_include_pad", 0)))
 
 

@@ -38,6 +38,9 @@ def dequantize_linear(lowering: Lowering, node: Node) -> Value:
             step = np.full(value.stage.channels, float(scale.reshape(-1)[0]))
             first = _one(node, zero_point) if zero_point.size else 0
             return lowering.builder.times_plus(node, value, step, -first * step)
+        if value.stage.scale is None and value.stage.op in ("maxpool", "concat"):
+            zero = _one(node, zero_point) if zero_point.size else 0  # integers were joined, or their maxima taken
+            return _scaled(lowering, node, value, scale, zero, _range(node, zero_point.dtype))
         if value.stage.scale is None and lowering.given_scales:
             raise node.refuse("its input was not quantised by a QuantizeLinear node")
         return value

@@ -79,6 +79,8 @@ class Tensor:
     sole: bool
     affine: Affine | None = None
     padding: tuple[int, int, int, int] = NO_PADDING
+    lowest: bool = False
+    """Whether the pending padding is the smallest value there is, not 0: for maxima alone."""
 
     def size(self, label: str) -> int:
         """Of C, H or W, without pending padding."""
@@ -154,7 +156,7 @@ class Builder:
         """The same value without a pending factor: a stage of its own if need be. Refuses pending padding."""
         if any(tensor.padding):
             raise node.refuse("padding can only be joined to the convolution or pooling that follows it")
-        if tensor.affine is None or (np.all(tensor.affine[0] == 1) and np.all(tensor.affine[1] == 0)):
+        if tensor.affine is None or (np.allclose(tensor.affine[0], 1, 1e-12, 0) and np.all(tensor.affine[1] == 0)):
             return replace(tensor, affine=None)
         made = self.scaled(node, tensor.stage, tensor.affine, "scale")
         return replace(made, axes=tensor.axes)

@@ -180,9 +180,16 @@ def _max_pool(node: fx.Node, a: dict[str, Any]) -> Spec:
     }  # fmt: skip
 
 
-def _avg_pool(node: fx.Node, a: dict[str, Any]) -> Spec:
-    if a["divisor_override"] is not None:
-        raise UserError(f"node '{node.name}' (AveragePool): divisor_override is not supported; leave it out")
+def _avg_pool(node: fx.Node, a: dict[str, Any]) -> Spec | list[Spec]:
+    window, divisor = math.prod(_two(a["kernel_size"])), a.get("divisor_override")
+    spec = _mean_pool(a)
+    if divisor is None:
+        return spec
+    counted = ("AveragePool", spec[1], {**spec[2], "count_include_pad": 1})
+    return [counted, ("Mul", (_PREVIOUS, np.float64(window / divisor)), {})]
+
+
+def _mean_pool(a: dict[str, Any]) -> Spec:
     return "AveragePool", (a["self"],), {
         "kernel_shape": _two(a["kernel_size"]), "strides": _two(a["stride"], _two(a["kernel_size"])),
         "pads": _two(a["padding"]) * 2, "ceil_mode": int(a["ceil_mode"]),

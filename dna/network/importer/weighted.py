@@ -17,6 +17,8 @@ def conv(lowering: Lowering, node: Node) -> Tensor:
     weights = _weights(lowering, node, 1)
     if weights.array.ndim != 4 or not source.is_map:
         raise node.refuse(f"only convolutions over images are supported; its weights have shape {weights.array.shape}")
+    if source.lowest:
+        raise node.refuse("the Pad before it is no padding with 0")
     weight, scale = as_float(node, weights.array, "weights"), weights.scale
     groups = attribute_integer(node, "group", 1)
     channels = source.stage.channels
@@ -36,8 +38,9 @@ def conv(lowering: Lowering, node: Node) -> Tensor:
         raise node.refuse(f"its bias has shape {bias.shape}; it must be ({weight.shape[0]},)")
     height, width = _size(node, source, kernel, stride, padding)
     depthwise = groups > 1 and groups == channels == weight.shape[0]
+    whole = kernel == (source.stage.height, source.stage.width) != (1, 1) and groups == 1 and not any(padding)
     made = lowering.stage(
-        node, "depthwise" if depthwise else "conv", source, (weight.shape[0], height, width),
+        node, "depthwise" if depthwise else "fc" if whole else "conv", source, (weight.shape[0], height, width),
         kernel=kernel, stride=stride, padding=padding, groups=1 if depthwise else groups,
         weight=weight, bias=bias, weight_scale=_per_output(node, scale, weight.shape[0], 0),
     )  # fmt: skip
