@@ -1,14 +1,17 @@
-"""The code in docs/networks.md runs as it stands."""
+"""The code in the documents about networks runs as it stands."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
+import pytest
 
-def test_worked_example() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "networks.md").read_text()
+
+@pytest.mark.parametrize("name", ["networks.md", "import.md"])
+def test_worked_example(name: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / name).read_text()
     blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     assert blocks
     for block in blocks:
-        exec(compile(block, "docs/networks.md", "exec"), {})
+        exec(compile(block, f"docs/{name}", "exec"), {})

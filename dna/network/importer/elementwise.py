@@ -75,6 +75,8 @@ def _two_tensors(lowering: Lowering, node: Node, left: Tensor, right: Tensor) ->
             residual = lowering.builder.plain(node, other).stage
             stages.remove(into.stage)  # nobody but this node reads it, so it can wait until the other is there
             stages.append(into.stage)
+            if into.stage.scale is not None:
+                lowering.notice(node, "the rounding of the operand that takes the sum is left out")
             into.stage.residual, into.stage.scale = residual, None
             return into
     first, second = (lowering.builder.plain(node, tensor) for tensor in order)

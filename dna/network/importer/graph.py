@@ -107,10 +107,10 @@ def _is_ordered(nodes: tuple[Node, ...]) -> bool:
 
 
 def uses(graph: Graph) -> dict[str, int]:
-    """How often each value is read; being an output of the graph counts too."""
+    """How often each value is read; being an output of the graph counts too, being asked for its shape does not."""
     count: dict[str, int] = dict.fromkeys(graph.outputs, 1)
     for node in graph.nodes:
-        for value in filter(None, node.inputs):
+        for value in filter(None, () if node.op == "Shape" else node.inputs):
             count[value] = count.get(value, 0) + 1
     return count
 

@@ -17,6 +17,8 @@ from dna.network.importer.imported import BYTE, ImportedNetwork, Normalisation, 
 from dna.network.importer.lower import Constant, Lowering, Value
 from dna.network.importer.stages import Tensor
 
+_LONGEST = 480
+
 
 def load_network(
     source: str | Path | Any,
@@ -36,6 +38,26 @@ def load_network(
     `borders` says how a mean is kept exact at padded borders: by an alpha channel, or by a layer in front.
     Raises UserError, one line that names the node, for everything that cannot be imported.
     """
+    try:
+        return _load(source, input_shape, mean, std, given_scales, borders, name)
+    except UserError as error:  # names in damaged files hold anything, line breaks included
+        raise UserError(_one_line(str(error))) from None
+
+
+def _one_line(message: str) -> str:
+    printable = "".join(letter if letter.isprintable() else " " for letter in message)
+    return " ".join(printable.split())[:_LONGEST]
+
+
+def _load(
+    source: str | Path | Any,
+    input_shape: Sequence[int] | None,
+    mean: float | Sequence[float] | None,
+    std: float | Sequence[float] | None,
+    given_scales: bool,
+    borders: Borders,
+    name: str | None,
+) -> ImportedNetwork:
     graph, integer = _read(source, input_shape)
     graph = prepared(graph)
     normalisation = None

@@ -26,8 +26,8 @@ def read_onnx(path: Path, input_shape: Sequence[int] | None) -> tuple[Graph, str
         raise UserError(f"{path}: the model holds no operators")
     if graph.sparse_initializer:
         raise UserError(f"{path}: sparse weights are not supported; export them dense")
-    constants = {tensor.name: _array(path, tensor) for tensor in graph.initializer}
-    inputs = [value for value in graph.input if value.name not in constants]
+    constants = {_text(tensor.name): _array(path, tensor) for tensor in graph.initializer}
+    inputs = [value for value in graph.input if _text(value.name) not in constants]
     if len(inputs) != 1:
         names = ", ".join(f"'{value.name}'" for value in inputs) or "none"
         raise UserError(f"{path}: the model must have one input, the image; it has {len(inputs)} ({names})")
@@ -37,8 +37,13 @@ def read_onnx(path: Path, input_shape: Sequence[int] | None) -> tuple[Graph, str
     integer = _input_type(path, inputs[0])
     shape = _shape(path, inputs[0], input_shape)
     nodes = tuple(_node(path, index, node) for index, node in enumerate(graph.node))
-    outputs = tuple(value.name for value in graph.output)
-    return Graph(path.stem, nodes, constants, inputs[0].name, shape, outputs), integer
+    outputs = tuple(_text(value.name) for value in graph.output)
+    return Graph(path.stem, nodes, constants, _text(inputs[0].name), shape, outputs), integer
+
+
+def _text(value: str | bytes) -> str:
+    """Names that are no text arrive as bytes."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else value
 
 
 def _load(path: Path) -> onnx.ModelProto:
@@ -120,12 +125,14 @@ def _shown(tensor: Any) -> str:
 
 
 def _node(path: Path, index: int, node: onnx.NodeProto) -> Node:
-    op = node.op_type if node.domain in _PLAIN_DOMAINS else f"{node.domain}.{node.op_type}"
-    name = node.name or f"{node.op_type}_{index}"
+    op, domain = _text(node.op_type), _text(node.domain)
+    name = _text(node.name) or f"{op}_{index}"
+    if domain not in _PLAIN_DOMAINS:
+        op = f"{domain}.{op}"
     if not node.output:
         raise UserError(f"{path}: node '{name}' ({op}) has no output")
-    attributes = {attribute.name: _attribute(path, name, attribute) for attribute in node.attribute}
-    return Node(name, op, tuple(node.input), tuple(node.output), attributes)
+    attributes = {_text(attribute.name): _attribute(path, name, attribute) for attribute in node.attribute}
+    return Node(name, op, tuple(map(_text, node.input)), tuple(map(_text, node.output)), attributes)
 
 
 def _attribute(path: Path, node: str, attribute: onnx.AttributeProto) -> Any:

@@ -17,6 +17,14 @@ from dna.network.layer import WEIGHTED_OPS
 UNBOUNDED: Bounds = (-math.inf, math.inf)
 NO_PADDING = (0, 0, 0, 0)
 Affine = tuple[FloatArray, FloatArray]
+_TAKEN = {
+    "T_destination", "add_module", "apply", "bfloat16", "buffers", "call_super_init", "children", "clear", "compile",
+    "cpu", "cuda", "double", "dump_patches", "eval", "extra_repr", "float", "forward", "half", "ipu", "items", "keys",
+    "load_state_dict", "modules", "mtia", "parameters", "pop", "requires_grad_", "share_memory", "state_dict", "to",
+    "to_empty", "train", "training", "type", "update", "values", "xpu", "zero_grad",
+}  # fmt: skip
+_TAKEN_STARTS = ("register_", "named_", "get_", "set_")
+"""Names that torch's containers use themselves, so that no layer in them can have one."""
 
 
 @dataclass(eq=False)
@@ -118,6 +126,7 @@ class Builder:
     def name(self, wanted: str) -> str:
         """A legal layer name that is still free."""
         base = re.sub(r"[^A-Za-z0-9_]+", "_", wanted).strip("_") or "layer"
+        base = f"{base}_layer" if base in _TAKEN or base.startswith(_TAKEN_STARTS) else base
         name, count = base, 1
         while name in self._names:
             count += 1

@@ -325,3 +325,20 @@ def test_vectors(tmp_path: Path) -> None:
     imported, pictures = load_network(path), images(m.rng, (1, 1, 20))
     expected = run_onnx(path, (pictures.reshape(1, 20) / 255).astype(np.float32))
     np.testing.assert_allclose(run_imported(imported, pictures), expected, atol=1e-5)
+
+
+def test_names_that_torch_uses_itself(tmp_path: Path) -> None:
+    m = Model()
+    x = m.conv(m.conv(m.conv("x", 3, 4, name="type"), 4, 4, name="a.b/c:0"), 4, 4, name="a_b_c_0")
+    imported = check(tmp_path, m, classifier(m, x, 4))
+    assert [layer.name for layer in imported.network.layers][:3] == ["type_layer", "a_b_c_0", "a_b_c_0_2"]
+    assert list(imported.nodes.values())[:3] == ["type", "a.b/c:0", "a_b_c_0"]
+
+
+def test_asking_for_a_shape_is_no_use(tmp_path: Path) -> None:
+    """A Relu is still fused into a convolution whose shape is asked for."""
+    m = Model()
+    x = m.conv("x", 3, 4)
+    shape = m.node("Shape", x)
+    imported = check(tmp_path, m, classifier(m, m.node("Reshape", m.node("Relu", x), shape), 4))
+    assert ops(imported) == ["conv", "avgpool", "fc"]
