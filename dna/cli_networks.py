@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from dna.network.zoo import Request, build, names
+from dna.network.zoo import ENTRIES, Request, build, names
 from dna.report.console import console, table
 
 
@@ -28,4 +28,10 @@ def networks(name: str | None, size: int, width: float, classes: int) -> None:
         layers = sum(layer.computes for layer in blueprint.network.layers)
         macs, parameters = f"{blueprint.macs / 1e6:,.1f}", f"{blueprint.parameters / 1e6:,.2f}"
         rows.add_row(entry, f"{size} × {size} × 3", macs, parameters, str(layers))
-    console().print(rows)
+    out = console()
+    out.print(rows)
+    for known in ENTRIES:
+        if known.name == name:
+            figures = f"{known.published_macs} MACs, {known.published_parameters} parameters"
+            note = f"; {known.note}" if known.note else ""
+            out.print(f"\nPublished at 224 × 224: {figures} ({known.source}{note}).", style="dim")

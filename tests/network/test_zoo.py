@@ -149,6 +149,7 @@ def test_command_lists_the_zoo(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(name in shown for name in names())
     assert "15,470.3" in shown and "138.36" in shown
     assert main(["networks", "resnet18", "--size", "64", "--width", "0.25", "--classes", "10"]) == 0
-    assert "11.1" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "11.1" in shown and "11689512 parameters (torchvision" in shown
     assert main(["networks", "lenet"]) == 2
     assert "no network 'lenet'" in capsys.readouterr().err
