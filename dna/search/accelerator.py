@@ -20,7 +20,7 @@ from dna.cost.cycles import frame_start
 from dna.cost.resources import resources
 from dna.network.layer import Layer
 from dna.search.goal import Fastest, Goal, LeastHardware
-from dna.search.mapping_space import UNMAPPED, buffer_tables, compute_bound, shape_of
+from dna.search.mapping_space import UNMAPPED, buffer_tables, candidates, compute_bound, port_bound, shape_of
 from dna.search.problem import Evaluation, SearchResult
 from dna.search.space import ARRAY_AXES, BUFFER_AXES, Space, default_space
 
@@ -28,6 +28,8 @@ FAMILY_AXES = ("px", "ports")
 """Arrays that agree in these are priced together: few large tensors instead of many small ones."""
 MANY = 48
 """From so many arrays on, only those asked for are priced."""
+AHEAD = 50_000
+"""Most pairs of array and mapping priced together; a family with more of them is not priced ahead of being asked for."""
 UNMAPPED_CYCLES = 1_000_000
 """Charged, besides one cycle per multiply, for a layer that fits no tile: the design is infeasible anyway."""
 
@@ -44,12 +46,19 @@ class LayerTables:
     _tables: dict[Layer, Tensor] = field(default_factory=dict)
     _done: dict[Layer, Tensor] = field(default_factory=dict)
 
-    def _blocks(self, missing: Tensor, done: Tensor) -> list[Tensor]:
+    def _blocks(self, shape: Layer, missing: Tensor, done: Tensor) -> list[Tensor]:
         """The missing arrays in blocks; few come with the rest of their families, for more will follow."""
-        if len(missing) >= MANY:
-            return [missing[self.families[missing] == family] for family in self.families[missing].unique()]
-        rows = torch.arange(len(done))
-        return [rows[(self.families == family) & ~done] for family in self.families[missing].unique()]
+        blocks = []
+        for family in self.families[missing].unique():
+            asked = missing[self.families[missing] == family]
+            rest = torch.nonzero((self.families == family) & ~done)[:, 0]
+            px = int(self.space.values(self.space.arrays[asked[:1]])["px"])
+            mappings = len(candidates(shape, px))
+            if len(missing) < MANY and len(rest) * mappings <= AHEAD:
+                blocks.append(rest)
+            else:
+                blocks += asked.split(max(1, AHEAD // mappings))
+        return blocks
 
     @cached_property
     def families(self) -> Tensor:
@@ -64,7 +73,7 @@ class LayerTables:
             self._tables[shape] = torch.empty(len(self.space.arrays), len(self.space.buffers), dtype=torch.int32)
             self._done[shape] = torch.zeros(len(self.space.arrays), dtype=torch.bool)
         table, done = self._tables[shape], self._done[shape]
-        for block in self._blocks(torch.unique(arrays[~done[arrays]]), done):
+        for block in self._blocks(shape, torch.unique(arrays[~done[arrays]]), done):
             values = self.space.values(self.space.arrays[block])
             levels = [self.space.axes[self.space.column(name)].values for name in BUFFER_AXES]
             table[block] = buffer_tables(shape, values, levels, self.memory).flatten(1).to(torch.int32)
@@ -106,11 +115,12 @@ class AcceleratorProblem:
         return self.goal.evaluate(cycles, unmapped, resources(self.space.values(designs)), self.board)
 
     def array_bounds(self) -> Evaluation:
-        """For each array of the space, prices that none of its designs can undercut: no stalls, smallest buffers."""
+        """For each array of the space, prices that none of its designs can undercut: no stall but
+        for a port that never rests, smallest buffers."""
         values = self.space.values(self.space.arrays)
         cycles = torch.zeros(len(self.space.arrays), dtype=torch.int64)
         for shape, times in _counted(self.layers):
-            cycles += times * compute_bound(shape, values)
+            cycles += times * compute_bound(shape, values).maximum(port_bound(shape, values, self.tables.memory))
         return self._price(self.space.arrays, cycles, torch.zeros_like(cycles))
 
     def cycles(self, design: Tensor) -> int:

@@ -6,6 +6,7 @@ can be compiled for it, comes from `dna.cost.cycles` and, behind it, `dna.accele
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
@@ -14,6 +15,7 @@ import torch
 from torch import Tensor
 
 from dna.accelerator.chunk import Chunk, Memory
+from dna.accelerator.isa import WORD_BYTES
 from dna.accelerator.mapping import LayerMapping
 from dna.accelerator.tile import ceil_div
 from dna.cost.cycles import price
@@ -185,3 +187,23 @@ def compute_bound(layer: Layer, values: Mapping[str, Tensor]) -> Tensor:
         steps = -(-layer.group_inputs // values["ic"])
     array = -(-pixels // values["px"]) * groups * steps * taps
     return array.maximum(-(-pixels * layer.out_channels // values["post_lanes"]))
+
+
+def port_bound(layer: Layer, values: Mapping[str, Tensor], memory: Memory) -> Tensor:
+    """Cycles below which no mapping can go on each array, int64 `(A,)`: every byte passes a port once."""
+    per_word = memory.beat_interval * (WORD_BYTES // values["port_bytes"])
+    rows = _touched(layer.out_height, layer.stride[0], layer.kernel[0], layer.padding[0], layer.in_height)
+    cols = _touched(layer.out_width, layer.stride[1], layer.kernel[1], layer.padding[1], layer.in_width)
+    inputs = rows * cols * ceil_div(layer.in_channels, WORD_BYTES)
+    outputs = layer.out_height * layer.out_width * ceil_div(layer.out_channels, WORD_BYTES)
+    if layer.residual is not None:
+        inputs += outputs
+    weights = math.prod(layer.weight_shape or (0,)) // WORD_BYTES
+    reads = torch.where(values["ports"] == 1, inputs + weights, max(inputs, weights))
+    return per_word * reads.clamp(min=outputs)
+
+
+def _touched(outputs: int, stride: int, kernel: int, padding: int, size: int) -> int:
+    """Rows (or columns) of the input that some window holds."""
+    starts = [position * stride - padding for position in range(outputs)]
+    return len({row for start in starts for row in range(max(start, 0), min(start + kernel, size))})

@@ -17,6 +17,7 @@ from dna.search.mapping_space import (
     candidates,
     compute_bound,
     decode,
+    port_bound,
     shape_of,
     solve_mappings,
 )
@@ -96,13 +97,30 @@ def test_table_equals_the_solver_at_every_choice_of_buffers():
     assert len(table.unique()) > 2
 
 
-def test_compute_bound_is_below_every_mapping():
+def test_bounds_are_below_every_mapping():
     rng = np.random.default_rng(5)
-    for _ in range(6):
+    tightest = {"compute": 0.0, "port": 0.0}
+    for _ in range(8):
+        memory = Memory(beat_interval=int(rng.integers(1, 9)))
         layers, chunk = random_chain(rng).layers, random_array(rng)
-        solution = solve_mappings(layers, [chunk], MEMORY)
+        solution = solve_mappings(layers, [chunk], memory)
         for layer, cycles in zip(layers, solution.cycles[:, 0].tolist(), strict=True):
-            assert int(compute_bound(layer, columns([chunk]))[0]) <= cycles
+            bounds = {"compute": compute_bound(layer, columns([chunk]))}
+            bounds["port"] = port_bound(layer, columns([chunk]), memory)
+            for name, bound in bounds.items():
+                assert int(bound[0]) <= cycles, (name, layer)
+                tightest[name] = max(tightest[name], int(bound[0]) / cycles)
+    assert min(tightest.values()) > 0.5, "both bounds are of use"
+
+
+def test_port_bound_counts_every_byte_once():
+    # 2 of 3 rows and columns are read, of 2 words each; 40 outputs are 3 words; 2 x 2 weights for 20 x 40 channels.
+    layer = Layer("a", "conv", "input", 20, 6, 6, 40, (2, 2), (3, 3))
+    values = columns([Chunk(ports=2, port_bytes=16), Chunk(ports=1, port_bytes=8)])
+    inputs, weights = 4 * 4 * 2, 2 * 2 * 20 * 40 // 16
+    assert port_bound(layer, values, MEMORY).tolist() == [max(inputs, weights), 2 * (inputs + weights)]
+    wide = Layer("b", "conv", "input", 1, 9, 9, 64)
+    assert port_bound(wide, values, MEMORY).tolist() == [81 * 4, 2 * 81 * 4], "stores are the most here"
 
 
 @pytest.mark.parametrize("px", [1, 6, 16])
