@@ -58,6 +58,8 @@ def _load(
     borders: Borders,
     name: str | None,
 ) -> ImportedNetwork:
+    if borders not in ("alpha", "layer"):
+        raise UserError(f"borders is '{borders}'; it must be 'alpha' or 'layer'")
     graph, integer = _read(source, input_shape)
     graph = prepared(graph)
     normalisation = None

@@ -232,6 +232,7 @@ def test_normalisation_mistakes(tmp_path: Path) -> None:
     refused(path, "mean has 2 values", mean=(0.1, 0.2))
     refused(path, "std .* positive", std=0.0)
     refused(path, "finite", mean=float("nan"))
+    refused(path, "borders is 'mirror'", borders="mirror")
     m = Model()
     path = m.save(tmp_path, m.conv(m.node("Cast", "x", to=1), 3, 4), kind=TensorProto.UINT8)
     refused(path, "takes uint8 pixels; leave mean and std out", mean=0.5)
