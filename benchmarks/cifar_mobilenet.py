@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dna.errors import UserError
 from dna.network.blueprint import Blueprint
 from dna.network.zoo.builder import Builder, Request
 from dna.quantize.float_network import FloatNetwork
@@ -21,6 +22,7 @@ STEM, HEAD = 16, 256
 BLOCKS = ((1, 16, 1), (4, 24, 2), (4, 24, 1), (4, 40, 2), (4, 40, 1), (4, 40, 1), (4, 80, 2), (4, 80, 1))
 """Expansion, channels, stride of each inverted residual block: 8.4 M multiply-accumulates at 32 x 32."""
 INPUT_SCALE = 1 / 64
+CHECKPOINT = "float.pt"
 CROP = 24
 """Side of the random crops that the first epochs see: half the arithmetic, and an augmentation."""
 
@@ -29,12 +31,12 @@ CROP = 24
 class FloatTraining:
     """One-cycle stochastic gradient descent; `crop_share` of the epochs see crops, the rest whole images."""
 
-    epochs: int = 8
+    epochs: int = 7
     batch_size: int = 128
     learning_rate: float = 0.4
     weight_decay: float = 5e-4
     label_smoothing: float = 0.05
-    crop_share: float = 0.8
+    crop_share: float = 0.9
     checkpoint_steps: int = 100
 
 
@@ -59,6 +61,15 @@ def float_model(seed: int) -> FloatNetwork:
     generator = torch.Generator().manual_seed(seed)
     model = FloatNetwork(mobilenet_blueprint(), INPUT_SCALE, generator)
     return model.to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def load_trained(folder: Path) -> FloatNetwork:
+    """The network as the checkpoint in `folder` left it. UserError if there is none."""
+    model = float_model(0)
+    if not (folder / CHECKPOINT).exists():
+        raise UserError(f"{folder / CHECKPOINT} is missing: run python -m benchmarks.calibration first")
+    load_checkpoint(folder / CHECKPOINT, {"model": model}, torch.Generator())
+    return model.eval()
 
 
 def cropped_twin(model: FloatNetwork) -> FloatNetwork:
@@ -103,7 +114,7 @@ def train_float(data: Dataset, folder: Path, seed: int = 0, settings: FloatTrain
     twin = cropped_twin(model)
     optimiser = _optimiser(model, settings)
     parts: dict[str, Stateful] = {"model": model, "optimiser": optimiser}
-    path = folder / "float.pt"
+    path = folder / CHECKPOINT
     step = load_checkpoint(path, parts, generator)[0] if path.exists() else 0
     per_epoch = len(list(batches(len(data.train), settings.batch_size, torch.Generator())))
     total = settings.epochs * per_epoch

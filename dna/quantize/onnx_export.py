@@ -41,6 +41,11 @@ def export_onnx(network: Network, weights: Weights, path: Path, scales: Mapping[
     path.write_bytes(to_onnx(network, weights, scales).SerializeToString())
 
 
+def integers_name(tensor: str) -> str:
+    """Name of the ONNX tensor that holds the integers of the network's tensor."""
+    return "input" if tensor == "input" else f"{tensor}/integers"
+
+
 class _Writer:
     """Collects nodes and initializers, layer by layer."""
 
@@ -62,8 +67,8 @@ class _Writer:
         helper, types = self.onnx.helper, self.onnx.TensorProto
         for layer in self.network.layers:
             if layer.parts:
-                parts = [self.quantised(part) for part in layer.parts]
-                self.node("Concat", parts, self.quantised(layer.name), axis=1)
+                parts = [integers_name(part) for part in layer.parts]
+                self.node("Concat", parts, integers_name(layer.name), axis=1)
             else:
                 self.layer(layer, self.weights[layer.name])
         output = self.network.output
@@ -106,7 +111,7 @@ class _Writer:
             y = self.node("Clip", [y, *bounds], f"{layer.name}/clip")
         zero = self.zero(layer.out_signed)
         scale = self.constant(f"{layer.name}/scale", np.float32(out_scale))
-        self.node("QuantizeLinear", [y, scale, zero], self.quantised(layer.name))
+        self.node("QuantizeLinear", [y, scale, zero], integers_name(layer.name))
 
     def weighted(self, layer: Layer, integers: LayerWeights, factor: NDArray[np.float64]) -> str:
         """A convolution; `fc` is one whose kernel covers the map. `factor`: real value of an accumulator step."""
@@ -166,7 +171,7 @@ class _Writer:
         else:
             step, zero = step.reshape(-1)[0], self.zero(shape.signed)
         values = self.constant(f"{reader}/scale", np.asarray(step, np.float32))
-        return self.node("DequantizeLinear", [self.quantised(tensor), values, zero], f"{reader}/real", **axis)
+        return self.node("DequantizeLinear", [integers_name(tensor), values, zero], f"{reader}/real", **axis)
 
     def zero(self, signed: bool) -> str:
         """The zero point of activations."""
@@ -182,8 +187,3 @@ class _Writer:
     def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
-
-    @staticmethod
-    def quantised(tensor: str) -> str:
-        """Name of the ONNX tensor that holds the integers."""
-        return "input" if tensor == "input" else f"{tensor}/integers"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +227,14 @@ def test_images_from_a_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no picture"):
         load_images(tmp_path / "empty", TensorShape(4, 4, 3, False))
+
+
+def test_worked_example_of_the_documentation() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "quantisation.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    found: dict[str, object] = {}
+    exec(compile(block, "docs/quantisation.md", "exec"), found)
+    real, model, images = found["real"], found["model"], found["images"]
+    assert isinstance(real, np.ndarray) and isinstance(model, FloatNetwork) and isinstance(images, torch.Tensor)
+    expected = model(images.float()).detach().numpy()
+    assert np.abs(real.reshape(expected.shape) - expected).max() < 0.1 * np.abs(expected).max()
