@@ -29,7 +29,7 @@ FAMILY_AXES = ("px", "ports")
 MANY = 48
 """From so many arrays on, only those asked for are priced."""
 AHEAD = 50_000
-"""Most pairs of array and mapping priced together; a family with more of them is not priced ahead of being asked for."""
+"""Most pairs of array and mapping priced together; a family with more is not priced before it is asked for."""
 UNMAPPED_CYCLES = 1_000_000
 """Charged, besides one cycle per multiply, for a layer that fits no tile: the design is infeasible anyway."""
 
