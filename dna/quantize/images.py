@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dna.errors import UserError
+from dna.network.importer.imported import ImportedNetwork
 from dna.network.network import TensorShape
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
@@ -34,6 +36,16 @@ def load_images(path: Path, shape: TensorShape, limit: int = 512) -> Tensor:
     else:
         raise UserError(f"calibration images: {path} is neither a folder of pictures nor a .npy or .npz file")
     return torch.from_numpy(np.ascontiguousarray(images))
+
+
+def load_frames(path: Path, imported: ImportedNetwork, limit: int = 512) -> Tensor:
+    """Like `load_images`, as an imported network takes them: with an alpha channel, if its import added one."""
+    shape = imported.network.shapes["input"]
+    if not imported.input.alpha:
+        return load_images(path, shape, limit)
+    images = load_images(path, replace(shape, channels=shape.channels - 1), limit)
+    frames_NHWC = imported.input.frames(images.permute(0, 2, 3, 1).numpy())
+    return torch.from_numpy(np.ascontiguousarray(frames_NHWC.transpose(0, 3, 1, 2)))
 
 
 def _from_folder(folder: Path, shape: TensorShape, limit: int) -> NDArray[np.uint8]:

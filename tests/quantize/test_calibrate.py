@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from dna.errors import UserError
+from dna.network.importer.imported import ImportedNetwork, InputFormat
 from dna.network.layer import Layer
 from dna.network.network import Network, TensorShape
 from dna.network.random import random_input, random_network
@@ -19,7 +20,7 @@ from dna.quantize.export import export
 from dna.quantize.fake import QuantisedNetwork
 from dna.quantize.float_network import FloatNetwork
 from dna.quantize.histogram import BINS, Histogram
-from dna.quantize.images import load_images
+from dna.quantize.images import load_frames, load_images
 from dna.quantize.ptq import QuantiseOptions, quantise
 from dna.quantize.reference import run, run_batch
 
@@ -207,6 +208,20 @@ def test_images_from_numpy_files(tmp_path: Path) -> None:
         load_images(tmp_path / "c.npz", shape)
     with pytest.raises(UserError, match="neither"):
         load_images(tmp_path / "none", shape)
+
+
+def test_images_with_an_alpha_channel(tmp_path: Path) -> None:
+    """An import that folded a mean takes a fourth channel of 255."""
+    net = Builder("n", Request((2, 3, 4)))
+    net.conv("a", "input", 2)
+    np.save(tmp_path / "a.npy", np.arange(18).reshape(1, 2, 3, 3))
+    plain = ImportedNetwork(net.blueprint(), {}, InputFormat(1 / 255))
+    alpha = ImportedNetwork(net.blueprint(), {}, InputFormat(1 / 255, alpha=True))
+    frames = load_frames(tmp_path / "a.npy", alpha)
+    assert frames.shape == (1, 4, 2, 3) and frames.dtype == torch.uint8
+    assert frames[0, :, 1, 2].tolist() == [15, 16, 17, 255]
+    with pytest.raises(UserError, match="the network takes"):
+        load_frames(tmp_path / "a.npy", plain)
 
 
 def test_images_from_a_folder(tmp_path: Path) -> None:

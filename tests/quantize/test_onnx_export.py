@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +10,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.small_networks import NETWORKS
 from dna.errors import UserError
+from dna.network.blueprint import Blueprint
+from dna.network.importer.load import load_network
 from dna.network.layer import Layer
 from dna.network.network import LayerWeights, Network, Weights
 from dna.network.zoo.builder import Builder, Request
 from dna.quantize.float_network import FloatNetwork
+from dna.quantize.imported import given_integers
 from dna.quantize.onnx_export import export_onnx, to_onnx
 from dna.quantize.ptq import quantise
 from dna.quantize.reference import run, run_batch
@@ -113,3 +118,17 @@ def test_what_has_no_form_is_refused() -> None:
         to_onnx(network, {"p": integers(None, (), [3], [1 << 16], [16])})
     with pytest.raises(UserError, match="tensor 'p' has no positive scale"):
         to_onnx(network, {"p": integers(None, (), [0], [1 << 16], [16])}, {"input": 1.0})
+
+
+@pytest.mark.parametrize("network", NETWORKS, ids=lambda network: network.__name__)
+def test_exported_and_imported_again_are_the_same_integers(network: Callable[[], Blueprint], tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (3, 3, 32, 32), generator=generator, dtype=torch.uint8)
+    done = quantise(FloatNetwork(network(), 1 / 64, generator), images)
+    export_onnx(done.network, done.weights, tmp_path / "n.onnx", done.scales)
+    imported = load_network(tmp_path / "n.onnx")
+    again, weights = given_integers(imported)
+    assert len(again.layers) == len(done.network.layers)
+    x = images.permute(0, 2, 3, 1).numpy()
+    frames = imported.input.frames(x)
+    assert np.array_equal(run_batch(again, weights, frames), run_batch(done.network, done.weights, x))
