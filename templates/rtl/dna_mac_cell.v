@@ -42,9 +42,11 @@ module dna_mac_cell #(
 
   reg signed [DW-1:0] dot_s5;
   wire signed [31:0]  dot = {{(32 - DW) {dot_s5[DW-1]}}, dot_s5};
+  // A maximum that stays is held, a new one is 0 + dot: the adder's own LUTs choose, without another multiplexer.
+  wire                keep = max_s5 && !first_s5 && dot <= sum;
   always @(posedge clk) begin
     dot_s5 <= tree;
-    if (valid_s5) sum <= max_s5 && !first_s5 ? (dot > sum ? dot : sum) : (first_s5 ? 32'sd0 : sum) + dot;
+    if (valid_s5 && !keep) sum <= (first_s5 || max_s5 ? 32'sd0 : sum) + dot;
   end
 endmodule
 
