@@ -24,6 +24,10 @@ OVERVIEW = """Co-searches a convolutional network and its accelerator, and write
   dna verify                   RTL = reference bit for bit, RTL = model cycle for cycle
   dna report                   one HTML page                       -> runs/zc706-001/report
 
+\b
+  dna networks                 networks to begin with; dna search --network takes one, or an ONNX file
+  dna export --onnx FILE       the integer network for other tools
+
 Each command goes on with the latest run unless told otherwise. `dna demo` does all of it in some minutes.
 """
 
@@ -39,6 +43,7 @@ class LazyGroup(click.Group):
         "generate": ("dna.cli_project", "generate"),
         "verify": ("dna.cli_project", "verify"),
         "report": ("dna.cli_project", "report"),
+        "export": ("dna.cli_project", "export"),
         "demo": ("dna.cli_search", "demo"),
     }
 

@@ -1,4 +1,4 @@
-"""`dna generate`, `dna verify`, `dna report`: from a run's Design to hardware that is known to be right."""
+"""`dna generate`, `dna verify`, `dna report`, `dna export`: from a Design to hardware known to be right."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from dna import runs
+from dna.errors import UserError
 from dna.report.console import console
 from dna.runs import record_verification
 
@@ -25,6 +26,7 @@ RUN_HELP = "Run folder, name or number; default: the latest run."
 @click.option("--force", is_flag=True, help="Move a folder that is in the way aside.")
 def generate(run_name: str | None, board: str | None, frame: Path | None, out: Path | None, force: bool) -> None:
     """Write the hardware: Verilog, program, reference, and a test bench that runs on its own."""
+    from dna.bring import frame_path
     from dna.design import Design
     from dna.project import frame_for, on_board, write_project
 
@@ -33,6 +35,8 @@ def generate(run_name: str | None, board: str | None, frame: Path | None, out: P
     if board is not None:
         design = on_board(design, board)
     target = out or run.project
+    if frame is None and frame_path(run).is_file():
+        frame = frame_path(run)
     times = write_project(design, target, frame_for(design, frame), force)
     screen = console()
     screen.print(f"project   {target}")
@@ -40,6 +44,31 @@ def generate(run_name: str | None, board: str | None, frame: Path | None, out: P
         f"expected  {times.cycles:,} cycles per frame on a memory of {design.board.memory.read_latency} cycles latency"
     )
     screen.print(f"next      dna verify{'' if out is None else f' {out}'}      (or: make -C {target / 'sim'})")
+
+
+@click.command()
+@click.option("--design", "run_name", metavar="RUN", help=RUN_HELP)
+@click.option("--onnx", "path", type=click.Path(path_type=Path), metavar="FILE", help="File to write.  [required]")
+@click.option("--force", is_flag=True, help="Replace the file.")
+def export(run_name: str | None, path: Path | None, force: bool) -> None:
+    """Write the run's integer network as QDQ ONNX.
+
+    Its input takes the same integers as the hardware; in between stand the integers of every layer.
+    """
+    from dna.design import Design
+    from dna.quantize.onnx_export import to_onnx
+
+    if path is None:
+        raise UserError("--onnx FILE is missing: where the network is to be written")
+    if path.exists() and not force:
+        raise UserError(f"{path} exists already; choose another place or give --force")
+    run = runs.find(run_name)
+    design = Design.load(run.design)
+    scales = design.metrics.get("scales")
+    content = to_onnx(design.network, design.weights, scales).SerializeToString()
+    runs.write_atomically(path, content)
+    unit = "real values" if scales else "integers: the run holds no scales"
+    console().print(f"onnx    {path}: {len(design.network.layers)} layers, its output in {unit}")
 
 
 @click.command()

@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from dna import runs
 from dna.errors import UserError
 from dna.report.console import console
 
+if TYPE_CHECKING:
+    from dna.brought import Loaded
+    from dna.design import Design
+
 GOAL_HELP = "'fastest', or 'fps=NUMBER' for the least hardware that reaches it."
+
+
+class Numbers(click.ParamType):
+    """Numbers in one word: sizes as 224 or 96x128, values as 0.5 or 0.4,0.5,0.6."""
+
+    def __init__(self, kind: type, separator: str, name: str) -> None:
+        self.kind, self.separator, self.name = kind, separator, name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[Any, ...]:
+        try:
+            return tuple(self.kind(part) for part in str(value).split(self.separator))
+        except ValueError:
+            self.fail(f"'{value}' is not a list of numbers separated by '{self.separator}'", param, ctx)
+
+
+SIZE = Numbers(int, "x", "HEIGHTxWIDTH")
+VALUES = Numbers(float, ",", "VALUE,...")
 
 
 @click.command()
 @click.option("--board", help="A name from `dna boards`, or a YAML file.  [required]")
 @click.option("--goal", default="fastest", show_default=True, help=GOAL_HELP)
-@click.option("--dataset", default="digits", show_default=True, help="Images to learn: 'digits', real and bundled.")
+@click.option(
+    "--network", help="Search only the accelerator, for this network: a name from `dna networks`, or an ONNX file."
+)
+@click.option("--calibrate", metavar="IMAGES", help="Images to quantise it with: a folder of pictures, or .npy, .npz.")
+@click.option("--input-size", type=SIZE, help="Zoo: image size, default 224. ONNX: what the model leaves open.")
+@click.option("--width", type=float, help="Zoo: multiplier of channels, default 1.")
+@click.option("--classes", type=click.IntRange(1, 1_000_000), help="Zoo: number of classes, default 1000.")
+@click.option("--mean", type=VALUES, help="ONNX: its input is (byte / 255 - mean) / std, per channel or one for all.")
+@click.option("--std", type=VALUES, help="See --mean. Without both, the input is byte / 255.")
+@click.option("--dataset", help="Without --network: images to learn, 'digits', real and bundled, is the default.")
 @click.option(
     "--method",
-    default="counterfactual",
-    show_default=True,
-    help="How the accelerator is searched: counterfactual, exact, paper or random.",
+    help="How the accelerator is searched: exact (default with --network), counterfactual (default), paper or random.",
 )
 @click.option("--seed", default=0, show_default=True, help="Same seed, same result.")
 @click.option("--minutes", default=3.0, show_default=True, help="About what the whole search may take.")
@@ -32,40 +62,98 @@ GOAL_HELP = "'fastest', or 'fps=NUMBER' for the least hardware that reaches it."
 @click.option("--force", is_flag=True, help="Replace a run that stands in --out.")
 @click.option("--resume", is_flag=True, help="Go on with the latest run (or the one at --out) as it was asked for.")
 def search(
-    board: str | None,
-    goal: str,
-    dataset: str,
-    method: str,
-    seed: int,
-    minutes: float,
-    out: Path | None,
-    force: bool,
-    resume: bool,
+    board: str | None, goal: str, seed: int, minutes: float, out: Path | None, force: bool, resume: bool, **given: Any
 ) -> None:
-    """Search network, accelerator and mapping together, and train the network to int8."""
-    from dna.accelerator.board import load_board
-    from dna.pipeline import Request, request_of
-    from dna.pipeline import search as search_run
+    """Search network, accelerator and mapping together, and train the network to int8.
 
+    With --network, search the accelerator for a network that there is already, and quantise it with --calibrate's
+    images. Networks of the zoo have random weights, and need no images.
+    """
+    screen = console()
+    loaded = None
     if resume:
         run = runs.find(out)
-        request_of(run)
     elif board is None:
         raise UserError("--board is missing: a name from 'dna boards', or a YAML file")
+    elif given["network"] is not None:
+        run, loaded = _brought(board, goal, seed, minutes, given, lambda b, o: runs.create(b, o, out=out, force=force))
     else:
-        request = Request(board, dataset, goal, method, seed, minutes)
-        run = runs.create(load_board(board).name, request.__dict__, out=out, force=force)
-    screen = console()
+        run = runs.create(*_asked(board, goal, seed, minutes, given), out=out, force=force)
     screen.print(f"run     {run.path}")
     with progress_bars() as watch:
         try:
-            design = search_run(run, watch)
+            design = _searched(run, watch, loaded)
         except KeyboardInterrupt:
             place = f" --out {run.path}" if out else ""
             screen.print(f"stopped; go on with: dna search --resume{place}")
             raise
-    accuracy = design.metrics["accuracy"]
-    screen.print(f"design  {run.design}: int8 reads {accuracy['int8']:.2%} of the held-out images")
+    _say(screen, run.design, design.metrics)
+
+
+def _asked(board: str, goal: str, seed: int, minutes: float, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and options of a run that learns a data set."""
+    from dna.accelerator.board import load_board
+    from dna.pipeline import Request
+
+    for name in ("calibrate", "input_size", "width", "classes", "mean", "std"):
+        if given[name] is not None:
+            raise UserError(f"--{name.replace('_', '-')} is of no use without --network")
+    request = Request(board, given["dataset"] or "digits", goal, given["method"] or "counterfactual", seed, minutes)
+    return load_board(board).name, request.__dict__
+
+
+def _brought(
+    board: str,
+    goal: str,
+    seed: int,
+    minutes: float,
+    given: dict[str, Any],
+    create: Callable[[str, dict[str, Any]], runs.Run],
+) -> tuple[runs.Run, Loaded]:
+    """A run for a network that is given; everything is read before there is a run."""
+    from dna.accelerator.board import load_board
+    from dna.bring import BringRequest, check, options
+    from dna.brought import Source
+
+    if given["dataset"] is not None:
+        raise UserError("--dataset is of no use with --network, which brings its own images: --calibrate")
+    source = Source(
+        given["network"],
+        given["calibrate"],
+        given["input_size"] if given["input_size"] is None or len(given["input_size"]) > 1 else given["input_size"] * 2,
+        given["width"],
+        given["classes"],
+        given["mean"],
+        given["std"],
+        seed,
+    )
+    request = BringRequest(board, source, goal, given["method"] or "exact", minutes)
+    loaded = check(request)
+    return create(load_board(board).name, options(request)), loaded
+
+
+def _searched(run: runs.Run, watch: Callable[[str, float], None], loaded: Loaded | None) -> Design:
+    from dna.bring import bring, is_brought
+    from dna.pipeline import request_of
+    from dna.pipeline import search as search_run
+
+    if is_brought(run):
+        return bring(run, watch, loaded)
+    request_of(run)
+    return search_run(run, watch)
+
+
+def _say(screen: Console, place: Path, metrics: Mapping[str, Any]) -> None:
+    """What came out, and what is next."""
+    for line in metrics.get("notices", ()):
+        screen.print(f"note    {line}")
+    if agreement := metrics.get("agreement"):
+        same = f"{agreement['same class']} of {agreement['images']}"
+        screen.print(f"int8    names the class of the float model on {same} calibration images")
+    accuracy = metrics.get("accuracy")
+    screen.print(
+        f"design  {place}" + (f": int8 reads {accuracy['int8']:.2%} of the held-out images" if accuracy else "")
+    )
     screen.print("next    dna generate")
 
 

@@ -95,7 +95,7 @@ def load_dataset(name: str) -> Dataset:
 
 
 @dataclass
-class _Clock:
+class Clock:
     """Wall time per stage."""
 
     seconds: dict[str, float] = field(default_factory=dict)
@@ -117,7 +117,7 @@ def search(run: Run, watch: Watch, settings: TrainSettings | None = None) -> Des
         load_board(request.board),
         parse_goal(request.goal),
         load_dataset(request.dataset),
-        _Clock(),
+        Clock(),
     )
     run.search.mkdir(parents=True, exist_ok=True)
     with clock.measure("co-search"):
@@ -125,7 +125,7 @@ def search(run: Run, watch: Watch, settings: TrainSettings | None = None) -> Des
         if not joint.feasible:
             _check_reachable(joint.model.network, board, goal)
     with clock.measure("training"):
-        network, weights, accuracy = _train(run, request, joint.model, data, watch, settings or TrainSettings())
+        network, weights, scales, accuracy = _train(run, request, joint.model, data, watch, settings or TrainSettings())
     with clock.measure("accelerator"):
         watch("accelerator", 0.0)
         chunk, mapping, found_by = _accelerator(request, joint.chunk, network, weights, board, goal)
@@ -144,6 +144,7 @@ def search(run: Run, watch: Watch, settings: TrainSettings | None = None) -> Des
         "accelerator": found_by,
         "evaluations": joint.evaluations,
         "rivals": to_plain(others),
+        "scales": scales,
         "seconds": clock.seconds,
     }
     design = Design(network, weights, Accelerator((chunk,)), mapping, board, metrics)
@@ -194,8 +195,8 @@ def _accelerator(
 
 def _train(
     run: Run, request: Request, model: FloatNetwork, data: Dataset, watch: Watch, settings: TrainSettings
-) -> tuple[Network, Weights, dict[str, float]]:
-    """Float, then int8; the integers, and the share of held-out images that each names correctly."""
+) -> tuple[Network, Weights, dict[str, float], dict[str, float]]:
+    """Float, then int8: the integers, each tensor's scale, and the share of held-out images named correctly."""
     epochs = settings.float_epochs + settings.int8_epochs
 
     def epoch(progress: Progress) -> None:
@@ -208,4 +209,5 @@ def _train(
         "float": evaluate(trained.float_model, data.test),
         "int8": evaluate_int8(network, weights, data.test),
     }
-    return network, weights, accuracy
+    scales = {name: float(trained.quantised.scale(name)) for name in network.shapes}
+    return network, weights, scales, accuracy

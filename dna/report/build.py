@@ -54,7 +54,18 @@ def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -
         bits_equal_with_stalls=_equal(stalled),
         rivals=from_plain(Rivals, {"rivals": metrics.get("rivals", [])}, "metrics").rivals,
         seconds=dict(metrics.get("seconds", {})),
+        notices=_notices(metrics),
     )
+
+
+def _notices(metrics: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those of the search; for a calibrated network also how often the integers agree with it."""
+    lines = [str(line) for line in metrics.get("notices", ())]
+    if agreement := metrics.get("agreement"):
+        lines.append(
+            f"int8 names the class of the float model on {agreement['same class']} of {agreement['images']} images"
+        )
+    return tuple(lines)
 
 
 def write_report(run: Run) -> list[str]:

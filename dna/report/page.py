@@ -31,6 +31,7 @@ def html_page(summary: Summary) -> str:
         f'<p class="note">{escape(board.title)} ({escape(board.part)}), at an assumed {board.clock_mhz:g} MHz;'
         f" memory of {board.memory.read_latency} cycles latency, also assumed.</p>",
         _facts(summary),
+        *(f'<p class="note">{escape(line)}</p>' for line in summary.notices),
         _section("Accelerator", architecture_svg(summary.chunk)),
         _section("Layers", _layers(summary)),
         _section(

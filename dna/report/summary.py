@@ -53,6 +53,8 @@ class Summary:
     rivals: tuple[Rival, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
     """Wall time of each step."""
+    notices: tuple[str, ...] = ()
+    """What the reader should know of how the network came about, a sentence each."""
 
     @property
     def frames_per_second(self) -> float:

@@ -78,6 +78,8 @@ def overview(summary: Summary) -> RenderableType:
     if summary.rivals:
         parts += [Text(), rival_table(summary)]
     parts += [Text(), result_table(summary)]
+    if summary.notices:
+        parts += [Text(), *(Text(f"note: {line}") for line in summary.notices)]
     if summary.seconds:
         parts += [Text(), time_table(summary)]
     return Group(*parts)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator, Chunk
+from dna.accelerator.isa import WORD_BYTES
 from dna.accelerator.mapping import Mapping
 from dna.compile.compiler import compile as compile_design
+from dna.compile.default_mapping import smallest_mapping
+from dna.compile.limits import check
 from dna.compile.lowering import lower
+from dna.compile.memory_map import check_region, place_tensors
 from dna.cost.resources import RESOURCES, resources
 from dna.cost.schedule import schedule
 from dna.errors import UserError
@@ -20,6 +25,7 @@ from dna.search.accelerator import AcceleratorProblem, explain, problem
 from dna.search.goal import Fastest, Goal, LeastHardware
 from dna.search.mapping_space import decode, solve_mappings
 from dna.search.problem import Budget, SearchResult
+from dna.search.space import BUFFER_WORDS, INPUT_CHANNELS, PARAM_WORDS, POST_LANES, WEIGHT_WORDS
 
 Method = Literal["counterfactual", "exact", "paper", "random"]
 METHODS: dict[str, Callable[[Any, Budget, int], SearchResult]] = {
@@ -62,6 +68,27 @@ def accelerate(
         assert isinstance(aim, LeastHardware)
         aim = LeastHardware(aim.frames_per_second * solved.cycles / aim.cycles(board))
     raise UserError(f"goal: no accelerator was found whose exact schedule reaches {goal}; ask for a little less")
+
+
+def check_runnable(network: Network) -> None:
+    """UserError, naming layer and limit, if no accelerator of the search space can run the network, however slowly."""
+    lowered = lower(network)
+    place_tensors(lowered)
+    words = sum(math.prod(layer.weight_shape or (0,)) for layer in lowered.layers) // WORD_BYTES
+    check_region(network, "PROGRAM", words)
+    # One lane and as many inputs, post lanes and words as there can be: what exceeds a limit here does so everywhere.
+    largest = Chunk(
+        oc=16,
+        ic=max(INPUT_CHANNELS),
+        px=1,
+        post_lanes=max(POST_LANES),
+        input_words=max(BUFFER_WORDS),
+        weight_words=max(WEIGHT_WORDS),
+        param_words=max(PARAM_WORDS),
+        output_words=max(BUFFER_WORDS),
+    )
+    for layer in lowered.layers:
+        check(layer, largest, smallest_mapping(layer, largest))
 
 
 def reaches(goal: Goal, cycles: int, board: Board) -> bool:

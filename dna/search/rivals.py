@@ -16,7 +16,7 @@ from dna.cost.resources import Resources, resources
 from dna.errors import UserError
 from dna.network.network import Network, Weights
 from dna.search import random_search
-from dna.search.accelerate import accelerate, best_mapping, fits, frame_cycles, reaches
+from dna.search.accelerate import Solved, accelerate, best_mapping, fits, frame_cycles, reaches
 from dna.search.accelerator import problem
 from dna.search.goal import Goal, hardware_share
 from dna.search.problem import Budget
@@ -42,16 +42,23 @@ class Rival:
 
 
 def rivals(
-    network: Network, weights: Weights, board: Board, goal: Goal, found: tuple[str, Chunk], seed: int
+    network: Network,
+    weights: Weights,
+    board: Board,
+    goal: Goal,
+    found: tuple[str, Chunk],
+    seed: int,
+    exact: Solved | None = None,
 ) -> list[Rival]:
     """The found chunk (how, which), the optimum of the whole space, and the best of some random designs.
 
-    What has no mapping for the network, or cannot reach the goal at all, is left out.
+    `exact`: the optimum where it was searched already. What has no mapping for the network, or cannot reach the goal at
+    all, is left out.
     """
     candidates = [("found", found[1], f"by {found[0]}")]
     space = problem(lower(network).layers, board, goal)
     try:
-        best = accelerate(network, weights, board, goal, "exact", Budget(seconds=EXACT_SECONDS))
+        best = exact or accelerate(network, weights, board, goal, "exact", Budget(seconds=EXACT_SECONDS))
         proof = "proven" if best.result.lower_bound == best.result.cost else "not proven in time"
         candidates.append(("exact optimum", best.chunk, f"{proof}, {space.space.size:,} designs"))
     except UserError:

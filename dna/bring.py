@@ -1,0 +1,177 @@
+"""The accelerator for a network that the user brings: quantise it, search, keep the Design. Resumable."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from dna.accelerator.board import load_board
+from dna.accelerator.chunk import Accelerator
+from dna.brought import Integers, Loaded, Source, load, to_integers
+from dna.design import Design
+from dna.errors import UserError
+from dna.network.files import load_weights, network_from_dict, network_to_dict, save_weights
+from dna.pipeline import DEFAULT_MINUTES, Clock, Watch, parse_goal
+from dna.record import from_plain, read_yaml, to_plain
+from dna.runs import Run, write_atomically
+from dna.search.accelerate import METHODS, accelerate, check_runnable
+from dna.search.problem import Budget, SearchResult
+from dna.search.rivals import rivals
+
+MAX_EVALUATIONS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class BringRequest:
+    """What `dna search --network` was asked for; kept in run.yaml, so that the search can go on."""
+
+    board: str
+    source: Source
+    goal: str = "fastest"
+    method: str = "exact"
+    minutes: float = DEFAULT_MINUTES
+    """Most time for the accelerator search; a proven optimum ends it earlier."""
+
+    def __post_init__(self) -> None:
+        if self.method not in METHODS:
+            raise UserError(f"method is '{self.method}'; known: {', '.join(METHODS)}")
+        if not (math.isfinite(self.minutes) and self.minutes > 0):
+            raise UserError(f"minutes is {self.minutes}; it must be above 0")
+        if not 0 <= self.source.seed < 2**31:
+            raise UserError(f"seed is {self.source.seed}; it must be 0 to {2**31 - 1}")
+        parse_goal(self.goal)
+
+
+def is_brought(run: Run) -> bool:
+    """Whether the run is for a network that the user brought."""
+    return "source" in run.options()
+
+
+def request_of(run: Run) -> BringRequest:
+    """What the run was made for. UserError if its run.yaml is damaged."""
+    try:
+        return from_plain(BringRequest, run.options())
+    except UserError as error:
+        raise UserError(f"{run.path / 'run.yaml'}: {error}") from None
+
+
+def check(request: BringRequest) -> Loaded:
+    """Reads all that the request names. UserError for anything that would end the search: before there is a run."""
+    load_board(request.board)
+    loaded = load(request.source)
+    check_runnable(loaded.blueprint.network)
+    return loaded
+
+
+def bring(run: Run, watch: Watch, loaded: Loaded | None = None) -> Design:
+    """Does what the run's BringRequest asks and saves the Design in the run; goes on where it was interrupted.
+
+    `loaded`: what `check` gave, to spare reading it again. UserError if the goal cannot be reached on the board.
+    """
+    request, clock = request_of(run), Clock()
+    board, goal = load_board(request.board), parse_goal(request.goal)
+    run.search.mkdir(parents=True, exist_ok=True)
+    with clock.measure("quantisation"):
+        watch("quantisation", 0.0)
+        integers = _quantised(run, request, loaded)
+        watch("quantisation", 1.0)
+    network, weights, seed = integers.network, integers.weights, request.source.seed
+    with clock.measure("accelerator"):
+        watch("accelerator", 0.0)
+        budget = Budget(MAX_EVALUATIONS, 60 * request.minutes)
+        solved = accelerate(network, weights, board, goal, request.method, budget, seed)
+        watch("accelerator", 1.0)
+    with clock.measure("comparison"):
+        watch("comparison", 0.0)
+        exact = solved if request.method == "exact" else None
+        others = rivals(network, weights, board, goal, (request.method, solved.chunk), seed, exact)
+        watch("comparison", 1.0)
+    metrics = {
+        "network": network.name,
+        "goal": request.goal,
+        "method": request.method,
+        "seed": seed,
+        "notices": [*integers.notices, bound_line(solved.result)],
+        **integers.metrics,
+        "accelerator": request.method,
+        "search": _search_figures(solved.result),
+        "rivals": to_plain(others),
+        "scales": dict(integers.scales),
+        "seconds": clock.seconds,
+    }
+    design = Design(network, weights, Accelerator((solved.chunk,)), solved.mapping, board, metrics)
+    design.save(run.design)
+    return design
+
+
+def bound_line(result: SearchResult) -> str:
+    """How far the search came, in one sentence."""
+    count = f"{result.method}: {result.evaluations:,} designs priced in {result.seconds:.0f} s"
+    if result.lower_bound is None:
+        return f"{count}; the method gives no bound"
+    if result.lower_bound >= result.cost:
+        return f"{count}; by the price model none is better"
+    share = 1 - result.lower_bound / result.cost
+    return f"{count}; the time was over: by the price model the best is at most {share:.1%} better"
+
+
+def _search_figures(result: SearchResult) -> dict[str, Any]:
+    return {
+        "method": result.method,
+        "evaluations": result.evaluations,
+        "seconds": round(result.seconds, 2),
+        "cost": result.cost,
+        "lower_bound": result.lower_bound,
+    }
+
+
+def _quantised(run: Run, request: BringRequest, loaded: Loaded | None) -> Integers:
+    """The integers, from the run's folder if they stand there already."""
+    folder = run.search / "quantised"
+    if (folder / "network.yaml").is_file():
+        return _read(folder)
+    loaded = loaded or check(request)
+    integers = to_integers(loaded, request.source.seed)
+    _write(folder, integers)
+    if loaded.images_NCHW is not None:
+        np.save(frame_path(run), loaded.images_NCHW[0].permute(1, 2, 0).numpy())
+    return integers
+
+
+def frame_path(run: Run) -> Path:
+    """Where a run keeps the calibration image that its hardware is proven with."""
+    return run.path / "frame.npy"
+
+
+def _write(folder: Path, integers: Integers) -> None:
+    """network.yaml comes last: a folder that has it is complete."""
+    folder.mkdir(parents=True, exist_ok=True)
+    save_weights(folder / "weights.npz", integers.weights)
+    facts = {"scales": integers.scales, "notices": integers.notices, "metrics": integers.metrics}
+    write_atomically(folder / "facts.json", json.dumps(to_plain(facts)))
+    write_atomically(folder / "network.yaml", yaml.safe_dump(network_to_dict(integers.network), sort_keys=False))
+
+
+def _read(folder: Path) -> Integers:
+    network = network_from_dict(read_yaml(folder / "network.yaml"))
+    facts: Mapping[str, Any] = json.loads((folder / "facts.json").read_text(encoding="utf-8"))
+    weights = load_weights(folder / "weights.npz", network)
+    return Integers(network, weights, facts["scales"], tuple(facts["notices"]), facts["metrics"])
+
+
+def options(request: BringRequest) -> dict[str, Any]:
+    """The request as run.yaml keeps it; paths are absolute, so that it can be resumed from anywhere."""
+    content = asdict(request)
+    source = request.source
+    if not source.from_zoo:
+        content["source"]["network"] = str(Path(source.network).absolute())
+    if source.calibrate is not None:
+        content["source"]["calibrate"] = str(Path(source.calibrate).absolute())
+    return content
