@@ -1,8 +1,8 @@
 """What a chunk costs on a 7-series FPGA: DSP, BRAM36, LUT and FF, from its parameters alone.
 
-Everything takes Python ints or int64 tensors of one shape, so that a whole design space is priced in one call.
-DSP and block RAM follow from the structure. LUT and FF are a linear model; its coefficients are fitted to open
-synthesis of the generated Verilog by `benchmarks/resources.py`.
+Everything takes Python ints or int64 tensors of one shape, so that a whole design space is priced in one call. DSP and
+block RAM follow from the structure and are exact for open synthesis. LUT and FF are linear in counts of the structure;
+the coefficients are fitted to open synthesis of the Verilog by `python -m benchmarks.resources --fit`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,16 @@ from dna.accelerator.isa import INSTRUCTION_BITS
 Count = Any
 """An int, or an int64 tensor of designs."""
 
-RAMB18_SHAPES = ((512, 36), (1024, 18), (2048, 9), (4096, 4), (8192, 2), (16384, 1))
-"""Depth and width a half block RAM can have with one read and one write port."""
-LUT_RAM_WORDS = 64
-"""Memories up to this depth are made of LUTs: a RAM64M holds 64 words of 3 bits in 4 LUTs."""
 WORD_BITS = 128
+LUT_RAM_WORDS = 64
+"""Memories up to this depth are made of LUTs: four make 32 words of 6 bits, or 64 of 3."""
+ROWS = 512
+"""Words of a half block RAM at its widest, 36 bits."""
+HALVES_PER_ROWS = 4
+"""Half blocks that hold 512 words of 128 bits."""
+FULL_ROWS, FULL_HALVES = 2048, 15
+"""At 9 bits a half block holds 2048 words, and 15 of them suffice for 128 bits, where 4 * 4 would be 16. With byte
+writes the ninth bit is idle, and nothing is saved."""
 
 
 @dataclass(frozen=True)
@@ -42,78 +47,161 @@ RESOURCES = tuple(f.name for f in fields(Resources))
 
 @dataclass(frozen=True)
 class Coefficients:
-    """LUT and FF per unit of what is counted; the comments say what the hardware behind the unit is."""
+    """LUT or FF per unit of what is counted; the comments say what the hardware behind the unit is."""
 
     fixed: float
-    """Sequencer, counters, register file, compute control."""
+    """Sequencer, compute control, capture, lane walks, write port, counters, the buffers' address registers."""
     per_port: float
-    """A read engine with its address arithmetic and queues."""
-    per_port_byte: float
-    """Data path of the DMA: FIFOs, width conversion, per byte of port width and port."""
+    """A read port: burst splitter, job queue, records of what is under way."""
+    per_narrow_port: float
+    """What 8 byte wide ports need more: halves of a word are put together and taken apart."""
+    per_burst: float
+    """A burst in flight on a read port: its flag is a register."""
     per_accumulator: float
-    """One output channel of one lane: accumulator, saturation, its place in the post lanes' multiplexer."""
-    per_multiplier: float
-    """One product: operand registers, and its share of the adder tree."""
-    per_lane: float
-    """One pixel lane: capture comparators, read address, padding."""
+    """One output channel of one lane: sum or maximum, and (FF) the register that holds it for the post lanes."""
+    per_held_multiplexer: float
+    """A four-to-one multiplexer between the held sums and the post lanes, 32 bits of it."""
+    per_output_channel: float
+    """The sums of one lane, taken out of the held ones."""
     per_post_lane: float
-    """Bias, rounding, shift, clip of one post lane."""
-    per_weight_bit: float
-    """Distribution of the weight word."""
+    """Bias, saturation, rounding, shift, clip of one post lane."""
     per_residual_lane: float
     """The residual's part of a post lane."""
+    per_lane: float
+    """One pixel lane: window comparators, addresses, padding."""
+    per_operand: float
+    """One activation operand of a lane: shared by all output channels, or one row's own."""
+    per_weight: float
+    """One weight operand's register."""
+    per_weight_choice: float
+    """In channel modes the kernel tap is chosen from the weights of its row: none with one input channel."""
+    residual_buffer: float
+    """Addresses of the residual buffer."""
 
 
-LUT_MODEL = Coefficients(1800.0, 450.0, 20.0, 52.0, 11.0, 110.0, 190.0, 0.4, 40.0)
-FF_MODEL = Coefficients(2600.0, 500.0, 24.0, 58.0, 18.0, 150.0, 210.0, 1.0, 60.0)
+# Least squares on the fitted half of `python -m benchmarks.resources --fit`, each part of the hardware on its own:
+# Yosys 0.70, synth_xilinx -family xc7 -noiopad, hierarchy kept. 0: the term has no such cells.
+LUT_MODEL = Coefficients(
+    fixed=2859.1,
+    per_port=642.0,
+    per_narrow_port=10.0,
+    per_burst=-0.9,
+    per_accumulator=52.8,
+    per_held_multiplexer=33.0,
+    per_output_channel=0.0,
+    per_post_lane=363.0,
+    per_residual_lane=23.0,
+    per_lane=284.4,
+    per_operand=2.1,
+    per_weight=0.0,
+    per_weight_choice=4.2,
+    residual_buffer=38.0,
+)
+FF_MODEL = Coefficients(
+    fixed=3111.8,
+    per_port=509.0,
+    per_narrow_port=40.0,
+    per_burst=6.0,
+    per_accumulator=64.0,
+    per_held_multiplexer=0.0,
+    per_output_channel=32.2,
+    per_post_lane=126.4,
+    per_residual_lane=86.0,
+    per_lane=188.4,
+    per_operand=9.2,
+    per_weight=8.0,
+    per_weight_choice=0.0,
+    residual_buffer=166.7,
+)
 
 
-def ram_half_blocks(depth: Count, bits: int) -> Count:
-    """RAMB18 of one memory `bits` wide; 0 where it is shallow enough for LUT RAM."""
-    best = None
-    for rows, width in RAMB18_SHAPES:
-        count = -(-depth // rows) * -(-bits // width)
-        best = count if best is None else _smaller(best, count)
-    return best * (depth > LUT_RAM_WORDS)
+def ram_half_blocks(depth: Count, byte_write: bool = False) -> Count:
+    """RAMB18 of one memory 128 bits wide; 0 where it is shallow enough for LUT RAM."""
+    rest = depth if byte_write else depth % FULL_ROWS
+    halves = HALVES_PER_ROWS * -(-rest // ROWS)
+    if not byte_write:
+        halves = _smaller(halves, FULL_HALVES) + depth // FULL_ROWS * FULL_HALVES
+    return halves * (depth > LUT_RAM_WORDS)
 
 
-def lut_ram_luts(depth: Count, bits: int) -> Count:
-    """LUTs of one memory `bits` wide; 0 where it is deep enough for block RAM."""
-    return -(-depth // LUT_RAM_WORDS) * (-(-bits // 3) * 4) * (depth <= LUT_RAM_WORDS)
+def lut_ram_luts(depth: Count, byte_write: bool = False) -> Count:
+    """LUTs of one memory 128 bits wide; 0 where it is deep enough for block RAM. Bytes written alone share no cell."""
+    narrow, wide = (16 * 2, 16 * 3) if byte_write else (-(-WORD_BITS // 6), -(-WORD_BITS // 3))
+    half = LUT_RAM_WORDS // 2
+    return 4 * (narrow * (depth <= half) + wide * ((depth > half) & (depth <= LUT_RAM_WORDS)))
+
+
+def row_choice_luts(depth: Count, byte_write: bool = False) -> Count:
+    """LUTs that choose among rows of block RAM, where a depth that is no power of two stacks them to save blocks.
+
+    A whole block is at most 4096 words deep at 9 bits, 8192 at 4, which only byte writes use.
+    """
+    halves = ram_half_blocks(depth, byte_write)
+    full = 16 if byte_write else FULL_HALVES
+    stacked = (depth > 1024) & (depth <= 2048) & (halves < full)
+    stacked = stacked | (depth > 2048) & (depth <= 4096) & (halves < 2 * full)
+    return WORD_BITS * (stacked | (depth > 4096) & (halves < (64 if byte_write else 61)))
+
+
+def multiplexers(inputs: Count) -> Count:
+    """LUTs of one bit chosen from 1 to 256 inputs: a tree of four-to-one multiplexers, one LUT each."""
+    total = 0
+    for _ in range(4):
+        level = -(-inputs // 4)
+        total = total + level * (inputs > 1)
+        inputs = level
+    return total
 
 
 def resources(chunk: Chunk | Mapping[str, Count]) -> Resources:
     """Resources of a chunk, or of a batch given as a mapping from parameter name to int64 `(designs,)`."""
     p = chunk if isinstance(chunk, Mapping) else {f.name: int(getattr(chunk, f.name)) for f in fields(chunk)}
-    memories = (
+    memory = memory_resources(p)
+    return Resources(
+        dsp=p["oc"] * p["ic"] * p["px"] + p["post_lanes"] * (1 + p["residual"]),
+        bram36=memory.bram36,
+        lut=_linear(LUT_MODEL, p) + memory.lut,
+        ff=_linear(FF_MODEL, p) + memory.ff,
+    )
+
+
+def memory_resources(p: Mapping[str, Count]) -> Resources:
+    """Block RAM of all memories; LUTs of those made of LUTs, with their output registers, and of stacked ones."""
+    written_whole = (
         (p["input_words"], p["px"]),
         (p["weight_words"], p["oc"] * p["ic"] // 16),
         (p["param_words"], p["post_lanes"] // 2),
-        (p["output_words"], 1 + p["residual"]),
+        (p["output_words"], p["residual"]),
     )
-    pages = ram_half_blocks(2 * PAGE_INSTRUCTIONS, INSTRUCTION_BITS)
-    halves = pages + sum(count * ram_half_blocks(depth, WORD_BITS) for depth, count in memories)
-    shallow = sum(count * lut_ram_luts(depth, WORD_BITS) for depth, count in memories)
-    return Resources(
-        dsp=p["oc"] * p["ic"] * p["px"] + p["post_lanes"] * (1 + p["residual"]),
-        bram36=-(-halves // 2),
-        lut=_linear(LUT_MODEL, p) + shallow,
-        ff=_linear(FF_MODEL, p),
-    )
+    program = ram_half_blocks(2 * PAGE_INSTRUCTIONS) * (INSTRUCTION_BITS // WORD_BITS)
+    halves = program + ram_half_blocks(p["output_words"], byte_write=True)
+    luts = lut_ram_luts(p["output_words"], byte_write=True) + row_choice_luts(p["output_words"], byte_write=True)
+    registers = WORD_BITS * (p["output_words"] <= LUT_RAM_WORDS)
+    for depth, count in written_whole:
+        halves = halves + count * ram_half_blocks(depth)
+        luts = luts + count * (lut_ram_luts(depth) + row_choice_luts(depth))
+        registers = registers + count * WORD_BITS * (depth <= LUT_RAM_WORDS)
+    return Resources(dsp=0, bram36=-(-halves // 2), lut=luts, ff=registers)
 
 
 def terms(p: Mapping[str, Count]) -> dict[str, Count]:
     """What each coefficient of the linear model multiplies."""
+    oc, ic, px, post = p["oc"], p["ic"], p["px"], p["post_lanes"]
     return {
         "fixed": 1,
         "per_port": p["ports"],
-        "per_port_byte": p["ports"] * p["port_bytes"],
-        "per_accumulator": p["oc"] * p["px"],
-        "per_multiplier": p["oc"] * p["ic"] * p["px"],
-        "per_lane": p["px"],
-        "per_post_lane": p["post_lanes"],
-        "per_weight_bit": p["oc"] * p["ic"] * 8,
-        "per_residual_lane": p["post_lanes"] * p["residual"],
+        "per_narrow_port": (16 - p["port_bytes"]) // 8 * p["ports"],
+        "per_burst": p["ports"] * p["outstanding"],
+        "per_accumulator": oc * px,
+        "per_held_multiplexer": oc * multiplexers(px) + post * multiplexers(oc // post),
+        "per_output_channel": oc,
+        "per_post_lane": post,
+        "per_residual_lane": post * p["residual"],
+        "per_lane": px,
+        "per_operand": px * (ic + oc * (oc < 16) + 16 * (oc >= 16)),
+        "per_weight": oc * ic,
+        "per_weight_choice": oc * ic * (ic > 1),
+        "residual_buffer": p["residual"],
     }
 
 
@@ -122,6 +210,6 @@ def _linear(model: Coefficients, p: Mapping[str, Count]) -> Count:
     return -(-sum(round(10 * getattr(model, name)) * count for name, count in terms(p).items()) // 10)
 
 
-def _smaller(a: Count, b: Count) -> Count:
-    """Elementwise minimum of ints or tensors."""
-    return min(a, b) if isinstance(a, int) else a.minimum(b)
+def _smaller(a: Count, b: int) -> Count:
+    """Elementwise minimum of an int or a tensor with a number."""
+    return min(a, b) if isinstance(a, int) else a.clamp(max=b)
