@@ -39,11 +39,11 @@ from dna.supernet.training import Estimator, alpha_step, anneal, batches, weight
 class CosearchSettings:
     """How long and how hard; the defaults suit small images and take about a minute on two cores."""
 
-    warmup_epochs: int = 30
+    warmup_epochs: int = 20
     """Epochs of weights alone, operators drawn evenly."""
-    search_epochs: int = 30
+    search_epochs: int = 20
     batch_size: int = 64
-    alpha_steps: int = 4
+    alpha_steps: int = 3
     """Steps of accelerator and choice per epoch of the search."""
     weight_rate: float = 6e-3
     weight_decay: float = 2e-2
