@@ -11,6 +11,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from dna.accelerator.chunk import Chunk
+from dna.errors import UserError
 from dna.generate.isa_header import render_header
 from dna.paths import rtl_templates
 from dna.runs import write_atomically
@@ -88,7 +90,7 @@ def counts(cells: Cells) -> dict[str, int]:
 def synthesise(chunk: Chunk, folder: Path) -> Synthesis:
     """Cells of `dna_chunk` with the chunk's parameters. Work and cache lie in `folder`; finished modules stay there.
 
-    RuntimeError with Yosys' last lines if it fails.
+    RuntimeError with Yosys' last lines if it fails, UserError where it is not installed.
     """
     _copy_sources(folder)
     cache = folder / "modules"
@@ -191,7 +193,10 @@ def _yosys(folder: Path, script: list[str]) -> dict[str, Any]:
     result = folder / "result.json"
     result.unlink(missing_ok=True)
     (folder / "run.ys").write_text("\n".join(script) + "\n")
-    done = subprocess.run([YOSYS, "-q", "run.ys"], cwd=folder, capture_output=True, text=True)
+    tool = shutil.which(YOSYS) or shutil.which(YOSYS, path=str(Path(sys.executable).parent))
+    if tool is None:
+        raise UserError(f"{YOSYS} is not installed: pip install {YOSYS}")
+    done = subprocess.run([tool, "-q", "run.ys"], cwd=folder, capture_output=True, text=True)
     if done.returncode != 0 or not result.exists():
         raise RuntimeError(f"{YOSYS} failed in {folder}:\n{(done.stdout + done.stderr)[-2000:]}")
     return dict(json.loads(result.read_text()))

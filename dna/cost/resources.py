@@ -81,37 +81,39 @@ class Coefficients:
 
 # Least squares on the fitted half of `python -m benchmarks.resources --fit`, each part of the hardware on its own:
 # Yosys 0.70, synth_xilinx -family xc7 -noiopad, hierarchy kept. 0: the term has no such cells.
+# Least squares on the eight fitted chunks of `python -m benchmarks.resources --fit`, each part of the hardware on its own:
+# Yosys 0.70, synth_xilinx -family xc7 -noiopad, hierarchy kept. 0: the term has no such cells.
 LUT_MODEL = Coefficients(
-    fixed=2859.1,
-    per_port=642.0,
-    per_narrow_port=10.0,
-    per_burst=-0.9,
-    per_accumulator=52.8,
-    per_held_multiplexer=33.0,
+    fixed=2801.4,
+    per_port=646.0,
+    per_narrow_port=27.6,
+    per_burst=2.5,
+    per_accumulator=52.7,
+    per_held_multiplexer=32.9,
     per_output_channel=0.0,
-    per_post_lane=363.0,
+    per_post_lane=362.4,
     per_residual_lane=23.0,
-    per_lane=284.4,
-    per_operand=2.1,
+    per_lane=216.7,
+    per_operand=5.1,
     per_weight=0.0,
-    per_weight_choice=4.2,
-    residual_buffer=38.0,
+    per_weight_choice=3.8,
+    residual_buffer=26.5,
 )
 FF_MODEL = Coefficients(
-    fixed=3111.8,
-    per_port=509.0,
-    per_narrow_port=40.0,
-    per_burst=6.0,
+    fixed=3185.6,
+    per_port=520.8,
+    per_narrow_port=21.1,
+    per_burst=0.6,
     per_accumulator=64.0,
     per_held_multiplexer=0.0,
-    per_output_channel=32.2,
-    per_post_lane=126.4,
+    per_output_channel=32.0,
+    per_post_lane=126.6,
     per_residual_lane=86.0,
-    per_lane=188.4,
-    per_operand=9.2,
+    per_lane=181.5,
+    per_operand=9.5,
     per_weight=8.0,
     per_weight_choice=0.0,
-    residual_buffer=166.7,
+    residual_buffer=153.5,
 )
 
 
