@@ -81,8 +81,6 @@ class Coefficients:
 
 # Least squares on the fitted half of `python -m benchmarks.resources --fit`, each part of the hardware on its own:
 # Yosys 0.70, synth_xilinx -family xc7 -noiopad, hierarchy kept. 0: the term has no such cells.
-# Least squares on the eight fitted chunks of `python -m benchmarks.resources --fit`, each part of the hardware on its own:
-# Yosys 0.70, synth_xilinx -family xc7 -noiopad, hierarchy kept. 0: the term has no such cells.
 LUT_MODEL = Coefficients(
     fixed=2801.4,
     per_port=646.0,
