@@ -21,7 +21,7 @@ from dna.network.files import load_weights, network_from_dict, network_to_dict, 
 from dna.pipeline import DEFAULT_MINUTES, Clock, Watch, parse_goal
 from dna.record import from_plain, read_yaml, to_plain
 from dna.runs import Run, write_atomically
-from dna.search.accelerate import METHODS, accelerate, check_runnable
+from dna.search.accelerate import METHODS, accelerate
 from dna.search.problem import Budget, SearchResult
 from dna.search.rivals import rivals
 
@@ -65,9 +65,7 @@ def request_of(run: Run) -> BringRequest:
 def check(request: BringRequest) -> Loaded:
     """Reads all that the request names. UserError for anything that would end the search: before there is a run."""
     load_board(request.board)
-    loaded = load(request.source)
-    check_runnable(loaded.blueprint.network)
-    return loaded
+    return load(request.source)
 
 
 def bring(run: Run, watch: Watch, loaded: Loaded | None = None) -> Design:

@@ -21,6 +21,7 @@ from dna.quantize.images import load_frames, load_images
 from dna.quantize.imported import float_model, given_integers
 from dna.quantize.ptq import quantise
 from dna.quantize.untrained import random_images, untrained
+from dna.search.accelerate import check_runnable
 
 RANDOM_IMAGES = 16
 AGREEMENT_IMAGES = 64
@@ -82,7 +83,10 @@ class Integers:
 
 
 def load(source: Source) -> Loaded:
-    """Reads the network and its images. UserError, one line, for whatever is wrong with either."""
+    """Reads the network and its images. UserError, one line, for whatever is wrong with either.
+
+    That includes a network that no accelerator can run: it is refused before anything large is made of it.
+    """
     return _from_zoo(source) if source.from_zoo else _from_file(source)
 
 
@@ -107,6 +111,7 @@ def _from_zoo(source: Source) -> Loaded:
     height, width = _image_size(source)
     request = zoo.Request((height, width, 3), source.width or DEFAULT_WIDTH, source.classes or DEFAULT_CLASSES)
     blueprint = zoo.build(source.network, request)
+    check_runnable(blueprint.network)
     shape = blueprint.network.shapes["input"]
     notices = ["weights are random: cycles and hardware are those of the trained network, its answers are not"]
     if source.calibrate is None:
@@ -132,6 +137,7 @@ def _from_file(source: Source) -> Loaded:
             f"network '{source.network}': neither a file nor a network of the zoo; known: {', '.join(zoo.names())}"
         )
     imported = _imported(source, path)
+    check_runnable(imported.network)
     notices = list(imported.notices)
     if _brings_scales(imported):
         notices.append("quantised with the scales that the model brings")

@@ -62,9 +62,8 @@ def _notices(metrics: Mapping[str, Any]) -> tuple[str, ...]:
     """Those of the search; for a calibrated network also how often the integers agree with it."""
     lines = [str(line) for line in metrics.get("notices", ())]
     if agreement := metrics.get("agreement"):
-        lines.append(
-            f"int8 names the class of the float model on {agreement['same class']} of {agreement['images']} images"
-        )
+        same = f"{agreement['same class']} of {agreement['images']}"
+        lines.append(f"int8 names the class of the float model on {same} calibration images")
     return tuple(lines)
 
 

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator, Chunk
-from dna.accelerator.isa import WORD_BYTES
+from dna.accelerator.isa import WORD_BYTES, field_limit
 from dna.accelerator.mapping import Mapping
 from dna.compile.compiler import compile as compile_design
 from dna.compile.default_mapping import smallest_mapping
 from dna.compile.limits import check
 from dna.compile.lowering import lower
-from dna.compile.memory_map import check_region, place_tensors
+from dna.compile.memory_map import place_tensors
 from dna.cost.resources import RESOURCES, resources
 from dna.cost.schedule import schedule
 from dna.errors import UserError
+from dna.network.layer import Layer
 from dna.network.network import Network, Weights
 from dna.search import counterfactual, exact, paper, random_search
 from dna.search.accelerator import AcceleratorProblem, explain, problem
@@ -73,9 +74,6 @@ def accelerate(
 def check_runnable(network: Network) -> None:
     """UserError, naming layer and limit, if no accelerator of the search space can run the network, however slowly."""
     lowered = lower(network)
-    place_tensors(lowered)
-    words = sum(math.prod(layer.weight_shape or (0,)) for layer in lowered.layers) // WORD_BYTES
-    check_region(network, "PROGRAM", words)
     # One lane and as many inputs, post lanes and words as there can be: what exceeds a limit here does so everywhere.
     largest = Chunk(
         oc=16,
@@ -89,6 +87,17 @@ def check_runnable(network: Network) -> None:
     )
     for layer in lowered.layers:
         check(layer, largest, smallest_mapping(layer, largest))
+    place_tensors(lowered)
+    _check_weights(lowered.layers)
+
+
+def _check_weights(layers: Sequence[Layer]) -> None:
+    """UserError, naming the layer with the most, if the weights alone are more than the Program can address."""
+    words = [math.prod(layer.weight_shape or (0,)) // WORD_BYTES for layer in layers]
+    limit = field_limit("LOAD", "address") + 1
+    if sum(words) > limit:
+        heaviest = layers[words.index(max(words))].name
+        raise UserError(f"layer '{heaviest}': has {max(words)} of {sum(words)} words of weights; the limit is {limit}")
 
 
 def reaches(goal: Goal, cycles: int, board: Board) -> bool:

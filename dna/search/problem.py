@@ -105,8 +105,10 @@ class Ledger:
 
     @property
     def left(self) -> int:
-        """Evaluations that may still be made; 0 once the time is over."""
-        return max(0, self.budget.evaluations - self.evaluations) if self.seconds < self.budget.seconds else 0
+        """Evaluations that may still be made; 0 once the time is over and at least something was priced in it."""
+        if self.best is not None and self.seconds >= self.budget.seconds:
+            return 0
+        return max(0, self.budget.evaluations - self.evaluations)
 
     def price(self, designs: Tensor) -> Evaluation:
         """Price a batch `(N, axes)` and remember its best design. Ties keep the earlier one."""
