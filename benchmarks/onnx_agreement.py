@@ -6,9 +6,9 @@ The networks are small ones in the manner of the zoo's, trained for some steps (
 end in maps of one pixel amplify the smallest difference without bound), and the MobileNetV2 of the `calibration`
 benchmark, trained if `--run` names its folder. All are quantised with the default options. Outputs are compared from
 image to logits, where a difference of one step in an early layer goes on through all later ones; and every layer alone,
-given what onnxruntime has computed before it. onnxruntime runs without graph optimisation: with it, it replaces the
-float operators between QuantizeLinear and DequantizeLinear by integer kernels that have their own rounding, and
-saturate on some processors.
+given what onnxruntime has computed before it. The file's exact form is compared from image to logits. onnxruntime runs
+without graph optimisation: with it, it replaces the float operators between QuantizeLinear and DequantizeLinear by
+integer kernels that have their own rounding, and saturate on some processors.
 """
 
 from __future__ import annotations
@@ -111,9 +111,9 @@ class Differences:
 
 def compared(name: str, done: Quantised, tested_NHWC: NDArray[np.uint8]) -> list[Row]:
     """The reference and onnxruntime on the same images."""
-    session = qdq_session(done)
-    outputs, layers = Differences(), Differences()
-    other_top1, named = 0, set()
+    session, exact_session = qdq_session(done), qdq_session(done, exact=True)
+    outputs, layers, exact = Differences(), Differences(), Differences()
+    other_top1, ties, named = 0, 0, set()
     for first in range(0, len(tested_NHWC), 50):
         x_NHWC = tested_NHWC[first : first + 50]
         ours = run_batch(done.network, done.weights, x_NHWC).reshape(len(x_NHWC), -1)
@@ -121,26 +121,33 @@ def compared(name: str, done: Quantised, tested_NHWC: NDArray[np.uint8]) -> list
         last = theirs[done.network.output].reshape(len(x_NHWC), -1)
         outputs.add(ours, last)
         other_top1 += int((ours.argmax(1) != last.argmax(1)).sum())
+        close = np.sort(ours, axis=1)
+        ties += int(((ours.argmax(1) != last.argmax(1)) & (close[:, -1] - close[:, -2] <= 1)).sum())
+        exact.add(ours, onnx_tensors(exact_session, done, x_NHWC)[done.network.output].reshape(len(x_NHWC), -1))
         named |= set(ours.argmax(1).tolist())
         for layer in done.network.layers:
             if layer.computes:
                 alone = run_layer(layer, done.weights[layer.name], theirs, np.float64)
                 layers.add(alone, theirs[layer.name])
     extra = {"images": len(tested_NHWC), "macs": done.network.macs, "different answers": len(named)}
+    extra["of these, two best at most a step apart"] = ties
     rows = [
         Row(f"{name}: images with another top-1", other_top1, "", "== 0", extra),
         Row(f"{name}: largest difference of an output", outputs.largest, "step", "<= 1"),
         Row(f"{name}: outputs that differ", outputs.share, "%", extra={"elements": outputs.elements}),
         Row(f"{name}: largest difference of any layer alone", layers.largest, "step", "<= 1"),
         Row(f"{name}: elements of all layers that differ", layers.share, "%", extra={"elements": layers.elements}),
+        Row(
+            f"{name}: outputs of the exact form that differ", exact.different, "", "== 0", {"elements": exact.elements}
+        ),
     ]
     print(*(f"{row.name}: {row.value} {row.unit}" for row in rows), sep="\n", flush=True)
     return rows
 
 
-def qdq_session(done: Quantised) -> onnxruntime.InferenceSession:
+def qdq_session(done: Quantised, exact: bool = False) -> onnxruntime.InferenceSession:
     """The exported file in onnxruntime, with every layer's integers as further outputs."""
-    model = to_onnx(done.network, done.weights, done.scales)
+    model = to_onnx(done.network, done.weights, done.scales, exact)
     for layer in done.network.layers:
         element = onnx.TensorProto.INT8 if layer.out_signed else onnx.TensorProto.UINT8
         model.graph.output.append(onnx.helper.make_tensor_value_info(integers_name(layer.name), element, None))

@@ -4,8 +4,11 @@ Every tensor is stored as the contract's integers (int8 or uint8, zero point 0),
 channel, biases as int32. The scales are those that multiplier and shift stand for, so a runtime that computes in float
 gives our integers but where a value lies next to a half: ONNX rounds halves to even, the contract rounds them up.
 
-A tensor's reader dequantises it with the scale that its own integers stand for. That is the writer's scale to within a
-relative 2^-16, the precision of a multiplier.
+The exact form keeps that error out: between the same integer tensors, sums of integers in float32 (exact, for they stay
+below 2^24), multiplier and rounding in float64. It gives the contract's bits in every runtime that obeys ONNX.
+
+In the plain form a tensor's reader dequantises it with the scale that its own integers stand for. That is the writer's
+scale to within a relative 2^-16, the precision of a multiplier.
 """
 
 from __future__ import annotations
@@ -21,24 +24,28 @@ from numpy.typing import NDArray
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import LayerWeights, Network, Weights
+from dna.quantize.reference import at_positions
 
 OPSET = 17
 _EXACT = 2.0**-15
 """Relative difference up to which a mean's factors count as one over the window's size."""
 
 
-def to_onnx(network: Network, weights: Weights, scales: Mapping[str, float] | None = None) -> Any:
+def to_onnx(network: Network, weights: Weights, scales: Mapping[str, float] | None = None, exact: bool = False) -> Any:
     """The network as an `onnx.ModelProto`: integer images in NCHW in, the dequantised output [frames, outputs] out.
 
     `scales` gives the real value of one step of each tensor, ``input`` included; without it every step counts 1, and
-    the output is the integers themselves. Raises UserError if onnx is missing or a layer has no QDQ form.
+    the output is the integers themselves. `exact` chooses the form that is bit for bit, for comparisons; the plain one
+    is what other tools recognise. Raises UserError if onnx is missing or a layer has no plain form.
     """
-    return _Writer(network, weights, scales).model()
+    return (_ExactWriter if exact else _Writer)(network, weights, scales).model()
 
 
-def export_onnx(network: Network, weights: Weights, path: Path, scales: Mapping[str, float] | None = None) -> None:
+def export_onnx(
+    network: Network, weights: Weights, path: Path, scales: Mapping[str, float] | None = None, exact: bool = False
+) -> None:
     """Writes the network as a QDQ ONNX file (see `to_onnx`)."""
-    path.write_bytes(to_onnx(network, weights, scales).SerializeToString())
+    path.write_bytes(to_onnx(network, weights, scales, exact).SerializeToString())
 
 
 def integers_name(tensor: str) -> str:
@@ -126,9 +133,12 @@ class _Writer:
         assert integers.weight is not None
         weight = self.stored(f"{layer.name}/weight", integers.weight, factor / in_scale)
         bias = self.stored(f"{layer.name}/bias", integers.bias, factor)
+        return self.convolution(layer, [x, weight, bias], pads)
+
+    def convolution(self, layer: Layer, inputs: list[str], pads: list[int]) -> str:
         return self.node(
-            "Conv", [x, weight, bias], f"{layer.name}/conv", kernel_shape=list(layer.kernel),
-            strides=list(layer.stride), pads=pads, group=layer.in_channels if layer.per_channel else layer.groups,
+            "Conv", inputs, f"{layer.name}/conv", kernel_shape=list(layer.kernel), strides=list(layer.stride),
+            pads=pads, group=layer.in_channels if layer.per_channel else layer.groups,
         )  # fmt: skip
 
     def weightless(self, layer: Layer, integers: LayerWeights, factor: NDArray[np.float64]) -> str:
@@ -187,3 +197,63 @@ class _Writer:
     def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         self.nodes.append(self.onnx.helper.make_node(operator, inputs, [output], name=output, **attributes))
         return output
+
+
+class _ExactWriter(_Writer):
+    """The form that is bit for bit: integers as float32 into sums, float64 from there to the rounded result."""
+
+    def layer(self, layer: Layer, integers: LayerWeights) -> None:
+        """Accumulate, multiply, add the residual, round half up, clip: docs/arithmetic.md step by step."""
+        ones = np.ones(layer.out_channels)
+        if layer.has_weights:
+            acc = self.double(self.weighted(layer, integers, ones))
+        else:
+            acc = self.double(self.window(layer))
+            if integers.bias.any():
+                acc = self.node("Add", [acc, self.positions(layer, "bias", integers.bias)], f"{layer.name}/biased")
+        factor = np.ldexp(integers.multiplier.astype(np.float64), -integers.shift)
+        y = self.node("Mul", [acc, self.positions(layer, "factor", factor)], f"{layer.name}/product")
+        if layer.residual is not None:
+            shared = math.ldexp(integers.residual_multiplier, -int(integers.shift.flat[0]))
+            added = self.double(self.dequantised(layer.residual, np.float64(1), f"{layer.name}/residual"))
+            factor_name = self.constant(f"{layer.name}/residual/factor", np.float64(shared))
+            added = self.node("Mul", [added, factor_name], f"{layer.name}/residual/product")
+            y = self.node("Add", [y, added], f"{layer.name}/sum")
+        half = self.constant(f"{layer.name}/half", np.float64(0.5))
+        y = self.node("Floor", [self.node("Add", [y, half], f"{layer.name}/half_up")], f"{layer.name}/rounded")
+        bounds = [self.constant(f"{layer.name}/{n}", np.float64(v)) for n, v in (("lo", layer.lo), ("hi", layer.hi))]
+        y = self.node("Clip", [y, *bounds], f"{layer.name}/clip")
+        y = self.node("Cast", [y], f"{layer.name}/single", to=self.onnx.TensorProto.FLOAT)
+        one = self.constant(f"{layer.name}/scale", np.float32(1))
+        self.node("QuantizeLinear", [y, one, self.zero(layer.out_signed)], integers_name(layer.name))
+
+    def weighted(self, layer: Layer, integers: LayerWeights, factor: NDArray[np.float64]) -> str:
+        """The accumulator: every scale counts 1."""
+        kept, self.scales = self.scales, dict.fromkeys(self.scales, 1.0)
+        try:
+            return super().weighted(layer, integers, factor)
+        finally:
+            self.scales = kept
+
+    def window(self, layer: Layer) -> str:
+        """Maximum, sum, or the input itself, as whole numbers in float32."""
+        x = self.dequantised(layer.input, np.float64(1), f"{layer.name}/input")
+        if layer.op == "avgpool":
+            ones = np.ones((layer.in_channels, 1, *layer.kernel), np.int8)
+            weight = self.stored(f"{layer.name}/ones", ones, np.ones(layer.in_channels))
+            return self.convolution(layer, [x, weight], list(layer.padding))
+        if layer.op == "maxpool":
+            return self.node(
+                "MaxPool", [x], f"{layer.name}/pool", kernel_shape=list(layer.kernel), strides=list(layer.stride),
+                pads=list(layer.padding),
+            )  # fmt: skip
+        return x
+
+    def positions(self, layer: Layer, name: str, values: NDArray[Any]) -> str:
+        """Parameters of `Layer.param_shape` so that they broadcast against [channels][height][width]."""
+        placed = at_positions(layer, values.astype(np.float64))
+        spread = placed.reshape(-1, 1, 1) if placed.ndim == 1 else placed.transpose(2, 0, 1)
+        return self.constant(f"{layer.name}/{name}", np.ascontiguousarray(spread))
+
+    def double(self, tensor: str) -> str:
+        return self.node("Cast", [tensor], f"{tensor}/double", to=self.onnx.TensorProto.DOUBLE)

@@ -16,11 +16,13 @@ from dna.network.blueprint import Blueprint
 from dna.network.importer.load import load_network
 from dna.network.layer import Layer
 from dna.network.network import LayerWeights, Network, Weights
+from dna.network.random import RandomLimits, random_input, random_network
 from dna.network.zoo.builder import Builder, Request
 from dna.quantize.float_network import FloatNetwork
 from dna.quantize.imported import given_integers
 from dna.quantize.onnx_export import export_onnx, to_onnx
 from dna.quantize.ptq import quantise
+from dna.quantize.random import random_weights
 from dna.quantize.reference import run, run_batch
 
 onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
@@ -132,3 +134,23 @@ def test_exported_and_imported_again_are_the_same_integers(network: Callable[[],
     x = images.permute(0, 2, 3, 1).numpy()
     frames = imported.input.frames(x)
     assert np.array_equal(run_batch(again, weights, frames), run_batch(done.network, done.weights, x))
+
+
+@pytest.mark.parametrize("seed", range(25))
+def test_the_exact_form_is_bit_for_bit(seed: int) -> None:
+    """Random networks of every operator, with residuals, biases in pooling, pad values and means without padding."""
+    rng = np.random.default_rng(seed)
+    network = random_network(rng, RandomLimits(everything=True))
+    weights = random_weights(network, rng)
+    frames = np.stack([random_input(network, rng) for _ in range(3)])
+    ours = run_batch(network, weights, frames).transpose(0, 3, 1, 2).reshape(3, -1)
+    theirs = run_onnx(to_onnx(network, weights, exact=True).SerializeToString(), frames)
+    assert np.array_equal(ours, theirs)
+
+
+def test_exact_halves_go_up() -> None:
+    layer = Layer("a", "conv", "input", 1, 1, 4, 2, in_signed=False)
+    weights: Weights = {"a": integers([2, -3], (2, 1, 1, 1), [5, 5], [1 << 16, 1 << 16], [17, 18])}
+    x = np.array([0, 1, 2, 10], np.uint8).reshape(1, 1, 4, 1)
+    theirs = run_onnx(to_onnx(Network("n", (layer,)), weights, exact=True).SerializeToString(), x).reshape(2, 4)
+    assert theirs[0].tolist() == [3, 4, 5, 13] and theirs[1].tolist() == [1, 1, 0, -6]
