@@ -158,9 +158,9 @@ def digits_space() -> Space:
     """The space for 8 x 8 digits.
 
     Four positions are kept after pooling, for on strokes this coarse place tells much. Only one block can be left
-    out, and all are wide enough for the smallest choice to read digits well.
+    out (the others change the number of channels), and all are wide enough for the smallest choice to read digits well.
     """
-    blocks = (Block(32), Block(48, 2), Block(48), Block(64), Block(64))
+    blocks = (Block(40), Block(48, 2), Block(48), Block(64), Block(72))
     return Space((8, 8, 1), 10, stem_channels=32, stem_stride=1, blocks=blocks, head_channels=128, pooled=2)
 
 
