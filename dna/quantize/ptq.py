@@ -20,7 +20,7 @@ from dna.quantize.histogram import METHODS, Method
 
 @dataclass(frozen=True)
 class QuantiseOptions:
-    """Which techniques are used; the defaults are what the `calibration` benchmark measured to be best."""
+    """Which techniques are used; the `calibration` benchmark measures each on and off."""
 
     method: Method = "mse"
     """How a tensor's range is chosen: `max`, `percentile`, `mse` or `entropy`."""
