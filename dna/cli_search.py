@@ -43,7 +43,9 @@ VALUES = Numbers(float, ",", "VALUE,...")
 @click.option("--board", help="A name from `dna boards`, or a YAML file.  [required]")
 @click.option("--goal", default="fastest", show_default=True, help=GOAL_HELP)
 @click.option(
-    "--network", help="Search only the accelerator, for this network: a name from `dna networks`, or an ONNX file."
+    "--network",
+    metavar="NAME|FILE",
+    help="Search only the accelerator, for this network: a name from `dna networks`, or an ONNX file.",
 )
 @click.option("--calibrate", metavar="IMAGES", help="Images to quantise it with: a folder of pictures, or .npy, .npz.")
 @click.option("--input-size", type=SIZE, help="Zoo: image size, default 224. ONNX: what the model leaves open.")
@@ -146,7 +148,7 @@ def _searched(run: runs.Run, watch: Callable[[str, float], None], loaded: Loaded
 def _say(screen: Console, place: Path, metrics: Mapping[str, Any]) -> None:
     """What came out, and what is next."""
     for line in metrics.get("notices", ()):
-        screen.print(f"note    {line}")
+        screen.print(f"note    {line}", soft_wrap=True)
     if agreement := metrics.get("agreement"):
         same = f"{agreement['same class']} of {agreement['images']}"
         screen.print(f"int8    names the class of the float model on {same} calibration images")

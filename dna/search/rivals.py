@@ -65,17 +65,19 @@ def rivals(
         pass  # nothing reaches the goal: then there is no optimum to show
     drawn = random_search.search(space, Budget(evaluations=RANDOM_DESIGNS), seed)
     candidates.append(("random", space.space.chunk(drawn.design), f"best of {RANDOM_DESIGNS:,}"))
-    priced = [_priced(name, chunk, note, network, weights, board, goal) for name, chunk, note in candidates]
-    return [rival for rival in priced if rival is not None]
+    cycles = {exact.chunk: exact.cycles} if exact else {}
+    priced = []
+    for name, chunk, note in candidates:
+        if chunk not in cycles:  # a large network takes long to compile: each chunk once
+            mapping = best_mapping(network, chunk, board)
+            if mapping is None:
+                continue
+            cycles[chunk] = frame_cycles(network, weights, board, chunk, mapping)
+        priced.append(_priced(name, chunk, note, cycles[chunk], board, goal))
+    return priced
 
 
-def _priced(
-    name: str, chunk: Chunk, note: str, network: Network, weights: Weights, board: Board, goal: Goal
-) -> Rival | None:
-    mapping = best_mapping(network, chunk, board)
-    if mapping is None:
-        return None
-    cycles = frame_cycles(network, weights, board, chunk, mapping)
+def _priced(name: str, chunk: Chunk, note: str, cycles: int, board: Board, goal: Goal) -> Rival:
     used = resources(chunk)
     share = float(hardware_share(Resources(**{n: torch.tensor([v]) for n, v in used.as_dict().items()}), board)[0])
     return Rival(name, chunk, cycles, used, share, fits(chunk, board) and reaches(goal, cycles, board), note)

@@ -4,6 +4,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from PIL import Image
 
 from dna import bring, cli, runs
 from dna.accelerator.board import load_board
@@ -145,6 +146,21 @@ def test_from_onnx_to_a_project_proven_with_a_calibration_image(capsys):
     np.testing.assert_array_equal(frame[..., :3], image)
     assert frame.shape == (8, 8, 4) and (frame[..., 3] == 255).all(), "an alpha channel carries the mean"
     assert (run.project / "program").is_dir()
+
+
+def test_a_folder_of_pictures_of_any_size_is_brought_to_the_networks_size(place, capsys):
+    (place / "pictures" / "more").mkdir(parents=True)
+    rng = np.random.default_rng(5)
+    for index, (name, kind) in enumerate([("a.png", "PNG"), ("more/b.jpg", "JPEG"), ("c.png", "PNG")]):
+        pixels = rng.integers(0, 256, (20 + index, 31, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(place / "pictures" / name, kind)
+    arguments = ["--network", "model.onnx", "--calibrate", "pictures"]
+    assert cli.main(["search", "--board", "zc706", *arguments]) == 0
+    assert "calibrated with 3 images of pictures" in capsys.readouterr().out
+    assert np.load(bring.frame_path(runs.find())).shape == (8, 8, 3)
+    (place / "pictures" / "d.png").write_bytes(b"no picture")
+    assert cli.main(["search", "--board", "zc706", *arguments]) == cli.EXIT_USER_ERROR
+    assert "d.png cannot be read" in capsys.readouterr().err
 
 
 def test_export_is_the_network_of_the_run(capsys):
