@@ -49,11 +49,13 @@ def generate(run_name: str | None, board: str | None, frame: Path | None, out: P
 @click.command()
 @click.option("--design", "run_name", metavar="RUN", help=RUN_HELP)
 @click.option("--onnx", "path", type=click.Path(path_type=Path), metavar="FILE", help="File to write.  [required]")
+@click.option("--exact", is_flag=True, help="Requantise in float64: bit for bit in onnxruntime, but slower.")
 @click.option("--force", is_flag=True, help="Replace the file.")
-def export(run_name: str | None, path: Path | None, force: bool) -> None:
+def export(run_name: str | None, path: Path | None, exact: bool, force: bool) -> None:
     """Write the run's integer network as QDQ ONNX.
 
-    Its input takes the same integers as the hardware; in between stand the integers of every layer.
+    Its input takes the same integers as the hardware; in between stand the integers of every layer. The plain form
+    is what other tools expect; its float32 sums may round an element to the neighbouring integer.
     """
     from dna.design import Design
     from dna.quantize.onnx_export import to_onnx
@@ -65,7 +67,7 @@ def export(run_name: str | None, path: Path | None, force: bool) -> None:
     run = runs.find(run_name)
     design = Design.load(run.design)
     scales = design.metrics.get("scales")
-    content = to_onnx(design.network, design.weights, scales).SerializeToString()
+    content = to_onnx(design.network, design.weights, scales, exact).SerializeToString()
     runs.write_atomically(path, content)
     unit = "real values" if scales else "integers: the run holds no scales"
     console().print(f"onnx    {path}: {len(design.network.layers)} layers, its output in {unit}")

@@ -51,7 +51,9 @@ def html_page(summary: Summary) -> str:
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}{viewport}</head>\n<body>\n{body}\n</body>\n</html>\n'
 
 
-_RESOURCE_NOTE = '<p class="note">DSP and BRAM follow from the structure; LUT and FF are estimated.</p>'
+_RESOURCE_NOTE = (
+    '<p class="note">DSP and BRAM follow from the structure; LUT and FF are a model fitted to open synthesis.</p>'
+)
 
 
 def _section(title: str, content: str) -> str:

@@ -40,7 +40,7 @@ def result_table(summary: Summary) -> Table:
     array = f"{chunk.oc} outputs × {chunk.ic} inputs × {chunk.px} pixels, {chunk.post_lanes} post lanes"
     rows.add_row("array", f"{array}, {chunk.ports} × {8 * chunk.port_bytes} bit")
     for name, used, available in summary.resource_rows():
-        note = " (estimate)" if name in ("LUT", "FF") else ""
+        note = " (model)" if name in ("LUT", "FF") else ""
         rows.add_row(name, f"{used:,} of {available:,} ({used / available:.1%}){note}")
     rows.add_row("bits equal", _verdict(summary.bits_equal))
     rows.add_row("bits equal, random stalls", _verdict(summary.bits_equal_with_stalls))

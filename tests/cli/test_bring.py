@@ -1,5 +1,7 @@
 """`dna search --network`: networks from the zoo and from files, what is refused, and what is generated from them."""
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -16,6 +18,7 @@ from dna.network.layer import Layer
 from dna.network.network import Network
 from dna.project import compiled
 from dna.quantize.imported import given_integers
+from dna.quantize.onnx_export import to_onnx
 from dna.quantize.reference import run as run_reference
 from dna.report.build import summarise
 from dna.search.accelerate import check_runnable
@@ -175,6 +178,11 @@ def test_export_is_the_network_of_the_run(capsys):
     expected = run_reference(design.network, design.weights, image)[design.network.output]
     network, weights = given_integers(load_network("out.onnx"))
     np.testing.assert_array_equal(run_reference(network, weights, image)[network.output], expected)
+    assert cli.main(["export", "--onnx", "exact.onnx", "--exact"]) == 0
+    assert (
+        Path("exact.onnx").read_bytes()
+        == to_onnx(design.network, design.weights, design.metrics["scales"], exact=True).SerializeToString()
+    )
 
 
 def test_an_exported_network_is_searched_with_the_scales_it_brings(capsys):
