@@ -52,7 +52,9 @@ def html_page(summary: Summary) -> str:
 
 
 _RESOURCE_NOTE = (
+    (
     '<p class="note">DSP and BRAM follow from the structure; LUT and FF are a model fitted to open synthesis.</p>'
+)
 )
 
 
