@@ -52,9 +52,7 @@ def html_page(summary: Summary) -> str:
 
 
 _RESOURCE_NOTE = (
-    (
     '<p class="note">DSP and BRAM follow from the structure; LUT and FF are a model fitted to open synthesis.</p>'
-)
 )
 
 
