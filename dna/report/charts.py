@@ -16,7 +16,7 @@ def stacked_bars(title: str, rows: Sequence[tuple[str, Mapping[str, float]]], un
     longest = max((sum(values.values()) for _, values in rows), default=0) or 1
     svg = Svg(WIDTH, 52 + ROW * len(rows), title)
     for index, part in enumerate(parts):
-        x = LABEL + index * 150
+        x = LABEL + index * (WIDTH - LABEL) / len(parts)
         svg.rect(x, 14, 12, 12, COLOURS[index % len(COLOURS)], "none", 2)
         svg.text(x + 18, 24, part, 12)
     for index, (label, values) in enumerate(rows):
