@@ -8,6 +8,7 @@ only, so long rows of equal bursts are skipped as soon as they repeat: exact, an
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -87,7 +88,7 @@ class StoreTimes:
     """Cycle of `committed_pulse` (and `layer_commit`)."""
 
 
-class _Port:
+class _Port(ABC):
     """What both directions share: the splitter, the address register and the bursts in flight."""
 
     def __init__(self, chunk: Chunk, memory: Memory) -> None:
@@ -103,9 +104,9 @@ class _Port:
         """Cycles of the last beat (read) or the response (write) of the latest bursts, a ring."""
         self._oldest = 0
 
+    @abstractmethod
     def _burst(self, words: int) -> int:
         """Advance the data side by one burst whose address is in `_entered`; returns the cycle of its end."""
-        raise NotImplementedError
 
     def _state(self) -> list[int]:
         """All cycles that later bursts depend on."""
