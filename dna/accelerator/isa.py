@@ -14,6 +14,8 @@ WORD_BYTES = 16
 """A word: 16 channels of one pixel, the unit of every address and stream."""
 COUNTER_BITS = 12
 """Buffer counters wrap: comparisons are modular (difference below half the range)."""
+COMMIT_BITS = 20
+"""Committed STOREs are counted without wrapping."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("col0", 10, "INPUT: tile column of the first real column"),
         Field("signal", 1, "count this job as loaded when it is complete"),
         Field("wait_free", COUNTER_BITS, "start when the buffer's count of freed tiles is at least this"),
-        Field("wait_commit", 20, "start when at least this many STORE jobs are committed"),
+        Field("wait_commit", COMMIT_BITS, "start when at least this many STORE jobs are committed"),
     ),
     "STORE": (
         Field("op", 4, "opcode"),

@@ -50,10 +50,6 @@ class Register:
         """Name of the field's port on the register module."""
         return f"{self.name}_{field.name}".lower() if field.name else self.name.lower()
 
-    @property
-    def readable(self) -> bool:
-        return any(field.access != "w1" for field in self.fields)
-
 
 def _whole(name: str, offset: int, access: Access, meaning: str, bits: int = 32) -> Register:
     return Register(name, offset, meaning, (Bits("", 0, bits, access, meaning),))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from dna.accelerator.chunk import Chunk, Memory
-from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS
+from dna.accelerator.isa import COMMIT_BITS, COUNTER_BITS, DESTINATIONS
 from dna.accelerator.tile import compute_cycles, mac_cycles, post_cycles
 from dna.compile.program import Instruction, Program
 from dna.cost.dispatch import Sequencer
@@ -39,8 +39,6 @@ class Counter:
         """First cycle in which the counter has reached `threshold`, a number of `bits` bits that may have wrapped."""
         count = len(self._visible)
         value = count - ((count - threshold) & ((1 << bits) - 1))
-        if bits > COUNTER_BITS:
-            value = threshold
         return self._visible[value - 1] if value > 0 else 0
 
 
@@ -140,7 +138,7 @@ class _Scheduler:
         queue = self.read_queues[port]
         dispatched = self.sequencer.dispatch(queue.ready)
         dest = _DESTINATION[job["dest"]]
-        waits = self.committed.reached(job["wait_commit"], 20)
+        waits = self.committed.reached(job["wait_commit"], COMMIT_BITS)
         if dest in self.freed:
             waits = max(waits, self.freed[dest].reached(job["wait_free"], COUNTER_BITS))
         times = self.reads[port].load(job, queue.visible(dispatched), waits)
