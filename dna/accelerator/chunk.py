@@ -15,6 +15,8 @@ MAX_BUFFER_WORDS = 8192
 """Buffer addresses have 14 bits."""
 PAGE_INSTRUCTIONS = 64
 """Instructions in one of the two pages of the program memory."""
+SWITCHES = ("residual", "packed", "post_in_lut")
+"""Parameters of a chunk that are true or false."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Chunk:
     """Depth of the output buffer, in words of 16 bytes; the residual buffer, if any, is as deep."""
     residual: bool = True
     """Whether there is a residual buffer and the second multiplier in the post lanes."""
+    packed: bool = False
+    """Two multiplications per DSP: neighbouring pixel lanes share the weight."""
+    post_in_lut: bool = False
+    """The post lanes' multipliers are made of LUTs."""
     ports: int = 2
     """AXI4 masters: 1, everything on it; 2, weights, parameters and program have the second one."""
     port_bytes: int = 16
@@ -59,7 +65,7 @@ class Chunk:
                 raise UserError(f"chunk: {name} is {getattr(self, name)}; it must be {rule}")
 
         for field in fields(self):
-            kind = bool if field.name == "residual" else int
+            kind = bool if field.name in SWITCHES else int
             require(
                 field.name, type(getattr(self, field.name)) is kind, "true or false" if kind is bool else "an integer"
             )
@@ -106,18 +112,66 @@ class Chunk:
         return self.ports - 1
 
 
+MAX_CHUNKS = 16
+LINK_WORDS = (64, 65536)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A bank of on-chip activation memory: chunk `writer` stores into it, chunk `reader` loads from it.
+
+    One write port, one read port, a word of 16 bytes per cycle each: nothing is ever arbitrated. Addresses wrap at
+    `words`, a power of two, so a tensor needs no more place than the part of it that is alive.
+    """
+
+    writer: int
+    reader: int
+    words: int
+
+    def __post_init__(self) -> None:
+        low, high = LINK_WORDS
+        if not low <= self.words <= high or self.words & (self.words - 1):
+            raise UserError(
+                f"link {self.writer} to {self.reader}: words is {self.words};"
+                f" it must be a power of two, {low} to {high}"
+            )
+
+
 @dataclass(frozen=True)
 class Accelerator:
-    """Chunks and the clock that is assumed until a timing run says otherwise."""
+    """Chunks, the on-chip memory between them, and the width of addresses."""
 
     chunks: tuple[Chunk, ...] = (Chunk(),)
     address_bits: int = 32
+    links: tuple[Link, ...] = ()
+    """At most one per pair of writer and reader; both may be the same chunk."""
 
     def __post_init__(self) -> None:
-        if len(self.chunks) != 1:
-            raise UserError(f"accelerator: {len(self.chunks)} chunks given; one chunk can be rendered at present")
+        if not 1 <= len(self.chunks) <= MAX_CHUNKS:
+            raise UserError(f"accelerator: {len(self.chunks)} chunks given; it must be 1 to {MAX_CHUNKS}")
         if not 32 <= self.address_bits <= 64:
             raise UserError(f"accelerator: address_bits is {self.address_bits}; it must be 32 to 64")
+        pairs = [(link.writer, link.reader) for link in self.links]
+        for writer, reader in pairs:
+            if not (0 <= writer < len(self.chunks) and 0 <= reader < len(self.chunks)):
+                raise UserError(f"accelerator: link {writer} to {reader}: there are {len(self.chunks)} chunks")
+            if pairs.count((writer, reader)) > 1:
+                raise UserError(f"accelerator: link {writer} to {reader} is given twice")
+            for chunk in (self.chunks[writer], self.chunks[reader]):
+                if chunk.port_bytes != WORD_BYTES:
+                    raise UserError(f"accelerator: link {writer} to {reader}: both chunks need port_bytes {WORD_BYTES}")
+
+    def link(self, writer: int, reader: int) -> Link | None:
+        """The bank from one chunk to another, if there is one."""
+        return next((link for link in self.links if (link.writer, link.reader) == (writer, reader)), None)
+
+    @property
+    def ports(self) -> int:
+        """AXI4 masters of all chunks; chunk c's port p is number `first_port(c) + p`."""
+        return self.first_port(len(self.chunks))
+
+    def first_port(self, chunk: int) -> int:
+        return sum(earlier.ports for earlier in self.chunks[:chunk])
 
 
 @dataclass(frozen=True)
@@ -137,3 +191,15 @@ class Memory:
         for name, low in (("read_latency", 1), ("beat_interval", 1), ("write_latency", 1)):
             if not low <= getattr(self, name) <= 4096:
                 raise UserError(f"memory: {name} is {getattr(self, name)}; it must be {low} to 4096")
+
+
+LINK_MEMORY = Memory(read_latency=3, beat_interval=1, write_latency=2)
+"""Timing of a Link (`dna_link.v`), in the terms of a memory behind a port."""
+
+Memories = Memory | tuple[Memory, ...]
+"""One memory timing for all ports, or one per port of the accelerator."""
+
+
+def port_memory(memories: Memories, port: int) -> Memory:
+    """The timing behind one port of the accelerator (`Accelerator.first_port`)."""
+    return memories if isinstance(memories, Memory) else memories[port]

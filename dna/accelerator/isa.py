@@ -14,8 +14,12 @@ WORD_BYTES = 16
 """A word: 16 channels of one pixel, the unit of every address and stream."""
 COUNTER_BITS = 12
 """Buffer counters wrap: comparisons are modular (difference below half the range)."""
-COMMIT_BITS = 20
-"""Committed STOREs are counted without wrapping."""
+INDEX_BITS = 20
+"""`committed` and `fetched` count jobs of one pass in this many bits."""
+PASS_BITS = 4
+"""Above the index stands the pass, modulo 16."""
+COMMIT_BITS = PASS_BITS + INDEX_BITS
+"""Width of `committed` and `fetched`: {pass, index}, compared modulo 2^24."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,19 @@ class Field:
     signed: bool = False
 
 
-OPCODES = {"END": 0, "LOAD": 1, "STORE": 2, "LAYER": 3, "TILE": 4}
+OPCODES = {"END": 0, "LOAD": 1, "STORE": 2, "LAYER": 3, "TILE": 4, "WAIT": 5}
 DESTINATIONS = {"INPUT": 0, "WEIGHT": 1, "PARAM": 2, "RESIDUAL": 3, "PROGRAM": 4}
 MODES = {"MIX": 0, "CHANNEL": 1, "MAX": 2}
-REGIONS = {"PROGRAM": 0, "INPUT": 1, "OUTPUT": 2, "WORK": 3}
+REGIONS = {"PROGRAM": 0, "INPUT": 1, "OUTPUT": 2, "WORK": 3, "CHIP": 4}
+"""PROGRAM to WORK: memory, relative to a base register. CHIP: on-chip activation memory (`Link`)."""
+ENGINES = {"READ0": 0, "READ1": 1, "WRITE": 2}
+"""Engines that execute WAIT."""
+EVENTS = {"COMMITTED": 0, "FETCHED": 1}
+"""What a WAIT looks at: STOREs committed, or LOADs of INPUT and RESIDUAL complete, of one chunk."""
 
 _DMA = (
-    Field("region", 2, "base register the address is relative to"),
-    Field("address", 28, "first word, in words of 16 bytes"),
+    Field("region", 3, "base register the address is relative to, or CHIP"),
+    Field("address", 28, "first word, in words of 16 bytes; CHIP: modulo the bank's depth"),
     Field("run", 16, "words in one contiguous run"),
     Field("n_inner", 12, "runs in the inner loop"),
     Field("stride_inner", 24, "words from run to run"),
@@ -43,7 +52,14 @@ _DMA = (
 )
 
 FIELDS: dict[str, tuple[Field, ...]] = {
-    "END": (Field("op", 4, "opcode"),),
+    "END": (
+        Field("op", 4, "opcode"),
+        Field("inputs", COUNTER_BITS, "input tiles of one pass: what the thresholds of the next pass are higher by"),
+        Field("weights", COUNTER_BITS, "weight tiles of one pass"),
+        Field("params", COUNTER_BITS, "parameter tiles of one pass"),
+        Field("residuals", COUNTER_BITS, "residual tiles of one pass"),
+        Field("outputs", COUNTER_BITS, "output tiles of one pass"),
+    ),
     "LOAD": (
         Field("op", 4, "opcode"),
         Field("port", 1, "read port that executes the job"),
@@ -55,13 +71,19 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("col0", 10, "INPUT: tile column of the first real column"),
         Field("signal", 1, "count this job as loaded when it is complete"),
         Field("wait_free", COUNTER_BITS, "start when the buffer's count of freed tiles is at least this"),
-        Field("wait_commit", COMMIT_BITS, "start when at least this many STORE jobs are committed"),
+        Field("wait_commit", COMMIT_BITS, "start when at least this many STOREs of this chunk and pass are committed"),
+        Field("peer", 4, "CHIP: chunk that writes the bank"),
+        Field("pass_last", 1, "INPUT, RESIDUAL: last one of the pass; `fetched` goes on to the next pass"),
+        Field("buffer", 2, "INPUT region: which base register; written by the sequencer"),
     ),
     "STORE": (
         Field("op", 4, "opcode"),
         *_DMA,
         Field("wait_ready", COUNTER_BITS, "start when at least this many output tiles are ready"),
         Field("layer_last", 1, "last job of its layer: record the commit time"),
+        Field("readers", 16, "CHIP: chunks into whose banks it is written, one bit each"),
+        Field("pass_last", 1, "last STORE of the pass: `committed` goes on to the next pass"),
+        Field("buffer", 2, "OUTPUT region: which base register; written by the sequencer"),
     ),
     "LAYER": (
         Field("op", 4, "opcode"),
@@ -119,6 +141,15 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("free_in", 1, "the input tile is free after this"),
         Field("free_w", 1, "the weight tile is free after this"),
         Field("layer_last", 1, "last tile of its layer: record the counters"),
+        Field("pass_last", 1, "last tile of the pass"),
+    ),
+    "WAIT": (
+        Field("op", 4, "opcode"),
+        Field("engine", 2, "engine that waits: READ0, READ1, WRITE"),
+        Field("peer", 4, "chunk whose counter is looked at; its own is legal"),
+        Field("event", 1, "COMMITTED or FETCHED"),
+        Field("ago", 2, "passes before the present one"),
+        Field("index", INDEX_BITS, "go on when the counter has reached this index of that pass"),
     ),
 }
 

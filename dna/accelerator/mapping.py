@@ -49,6 +49,26 @@ class LayerMapping:
 
 @dataclass(frozen=True)
 class Mapping:
-    """One `LayerMapping` per executed layer (`dna.compile.lowering`), in order, all on chunk 0 at present."""
+    """How the executed layers (`dna.compile.lowering`) run: one `LayerMapping` each, in order, and what ties them.
+
+    One run of the Program, a **pass**, processes `frames` frames. Each chunk executes its layers in the network's
+    order. Neighbours on a chunk with equal batch form a run: for each group of `batch` frames, for each layer of the
+    run, the frames of the group. Within a layer, `order` "weights" loads each weight tile once per group, "inputs" goes
+    frame by frame.
+    """
 
     layers: tuple[LayerMapping, ...]
+    chunks: tuple[int, ...] = ()
+    """Chunk of each executed layer; empty: all on chunk 0."""
+    frames: int = 1
+    """Frames per pass."""
+    batches: tuple[int, ...] = ()
+    """Frames per group of each executed layer, dividing `frames`; empty: `frames` for all."""
+    on_chip: frozenset[str] = frozenset()
+    """Tensors that are handed over in on-chip memory; there must be a link from their writer to each reader."""
+
+    def chunk(self, layer: int) -> int:
+        return self.chunks[layer] if self.chunks else 0
+
+    def batch(self, layer: int) -> int:
+        return self.batches[layer] if self.batches else self.frames

@@ -9,12 +9,20 @@ from itertools import groupby
 
 from dna.accelerator import tile
 from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Accelerator, Chunk
-from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, INSTRUCTION_BYTES, REGIONS, WORD_BYTES, field_limit
+from dna.accelerator.isa import (
+    COUNTER_BITS,
+    DESTINATIONS,
+    INDEX_BITS,
+    INSTRUCTION_BYTES,
+    REGIONS,
+    WORD_BYTES,
+    field_limit,
+)
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile import deadlock, fields, limits
 from dna.compile.lowering import lower
 from dna.compile.memory_map import CommitLog, Image, check_region, place_tensors, stream_runs
-from dna.compile.program import Instruction, Program
+from dna.compile.program import ChunkProgram, Instruction, Program
 from dna.compile.tiling import Step, steps
 from dna.errors import UserError
 from dna.network.layer import Layer
@@ -39,7 +47,7 @@ def compile(network: Network, weights: Weights, accelerator: Accelerator, mappin
     commits = CommitLog(tensors, {name: lowered.writers(name) for name in tensors})
     emitter = _Emitter(lowered.layers, lowered.weights(weights), chunk, mapping, commits)
     emitter.run()
-    if emitter.commits.stores > field_limit("LOAD", "wait_commit"):
+    if emitter.commits.stores > (1 << INDEX_BITS) - 1:
         raise UserError(
             f"network '{network.name}': {emitter.commits.stores} output tiles; the limit is"
             f" {field_limit('LOAD', 'wait_commit')}; use larger tiles"
@@ -48,7 +56,10 @@ def compile(network: Network, weights: Weights, accelerator: Accelerator, mappin
     image = b"".join(instruction.encode() for instruction in instructions) + bytes(emitter.image.data)
     regions["PROGRAM"] = len(image) // WORD_BYTES
     check_region(network, "PROGRAM", regions["PROGRAM"])
-    program = Program(network, lowered.layers, chunk, instructions, image, tensors, regions, lowered.output)
+    end = next(index for index, instruction in enumerate(instructions) if instruction.op == "END")
+    only = ChunkProgram(chunk, instructions, image, tuple(range(len(lowered.layers))))
+    order = (0,) * (end + 1)
+    program = Program(network, lowered.layers, accelerator, (only,), 1, order, tensors, regions, lowered.output)
     deadlock.check(program)
     return program
 

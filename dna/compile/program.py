@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dna.accelerator.chunk import Chunk
+from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.isa import FIELDS, INSTRUCTION_BYTES, OPCODES, offsets
 from dna.network.layer import Layer
 from dna.network.network import Network
@@ -97,20 +97,55 @@ class Tensor:
 
 
 @dataclass(frozen=True)
-class Program:
-    """Instructions in their total order, and the memory image they run on."""
+class ChunkProgram:
+    """What one chunk executes."""
 
-    network: Network
-    layers: tuple[Layer, ...]
-    """What is executed, by `Instruction.layer`: the network's layers without concats, with inserted copies, if any."""
     chunk: Chunk
     instructions: tuple[Instruction, ...]
     """Whole pages: page loads and the END padding included."""
     image: bytes
-    """Region PROGRAM: the encoded instructions at word 0, then weights and parameters."""
+    """Its region PROGRAM: the encoded instructions at word 0, then weights and parameters."""
+    layers: tuple[int, ...]
+    """The executed layers that run on it, in the order in which they end."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """Each chunk's instructions in total order, and the memory they run on. A pass, one run, is `frames` frames."""
+
+    network: Network
+    layers: tuple[Layer, ...]
+    """What is executed, by `Instruction.layer`: the network's layers without concats, with inserted copies, if any."""
+    accelerator: Accelerator
+    chunks: tuple[ChunkProgram, ...]
+    """By chunk of the accelerator."""
+    frames: int
+    order: tuple[int, ...]
+    """A serial execution of one pass that never waits: the chunk of each instruction in turn, page loads and the first
+    END of each chunk included. It proves that there is no deadlock; the schedule is computed in this order."""
     tensors: Mapping[str, Tensor]
     """By name, ``input`` and concats included."""
     region_words: Mapping[str, int]
-    """Size of each region in words."""
+    """Size of the regions INPUT, OUTPUT and WORK in words, for one pass; PROGRAM: of all images together."""
     output: str
     """The tensor with the network's output; its channels are in plain order."""
+
+    @property
+    def chunk(self) -> Chunk:
+        """The only chunk; ValueError if there are several."""
+        return self._only.chunk
+
+    @property
+    def instructions(self) -> tuple[Instruction, ...]:
+        """The instructions of the only chunk; ValueError if there are several."""
+        return self._only.instructions
+
+    @property
+    def image(self) -> bytes:
+        """The image of the only chunk; ValueError if there are several."""
+        return self._only.image
+
+    @property
+    def _only(self) -> ChunkProgram:
+        (only,) = self.chunks
+        return only
