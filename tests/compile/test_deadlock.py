@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -15,16 +13,9 @@ from dna.compile.interpret import interpret
 from dna.compile.program import Instruction, Program
 from dna.quantize.reference import run
 from tests.compile.cases import Case, conv, drawn_case, made_case
+from tests.compile.edits import changed, with_instructions
 
 WAITS = ("wait_free", "wait_commit", "wait_ready", "wait_in", "wait_w", "wait_res", "wait_out")
-
-
-def changed(program: Program, at: int, **values: int) -> Program:
-    """The Program with one instruction's fields changed, the encoded image too."""
-    instructions = list(program.instructions)
-    instructions[at] = replace(instructions[at], values={**instructions[at].values, **values})
-    image = b"".join(instruction.encode() for instruction in instructions)
-    return replace(program, instructions=tuple(instructions), image=image + program.image[len(image) :])
 
 
 def small_case() -> Case:
@@ -91,7 +82,7 @@ def test_a_missing_store_is_found() -> None:
     at = find(program, "STORE", -1)
     instructions = [*program.instructions[:at], *program.instructions[at + 1 :], Instruction("END")]
     with pytest.raises(ProgramError, match="output tiles, but"):
-        check(replace(program, instructions=tuple(instructions)))
+        check(with_instructions(program, instructions))
 
 
 @pytest.mark.parametrize("seed", range(4))
