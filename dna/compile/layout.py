@@ -53,11 +53,14 @@ def unpack_values(tensor: Tensor, data: bytes) -> NDArray[np.int64]:
     return result
 
 
-def word_addresses(tensor: Tensor) -> NDArray[np.int64]:
-    """Region addresses of the tensor's own words, in the order of `pack_values`."""
+def word_addresses(tensor: Tensor, frame: int = 0) -> NDArray[np.int64]:
+    """Region addresses of the tensor's own words in one frame of a pass, in the order of `pack_values`.
+
+    In region CHIP they are still to be taken modulo the depth of a bank.
+    """
     row = np.arange(tensor.groups * tensor.width, dtype=np.int64)
     rows = np.arange(tensor.height, dtype=np.int64)[:, None] * tensor.row_words
-    return np.asarray(tensor.address + rows + row).ravel()
+    return np.asarray(tensor.frame_addresses[frame] + rows + row).ravel()
 
 
 def mix_weight_stream(weight_OIKK: Array, oc: int, ic: int) -> bytes:

@@ -48,7 +48,7 @@ def _tensor(lowered: Lowered, name: str, region: str, address: int, row_words: i
     return Tensor(
         name,
         region,
-        address,
+        (address,),
         shape.height,
         shape.width,
         shape.channels,

@@ -19,6 +19,8 @@ class Instruction:
     values: Mapping[str, int] = field(default_factory=dict)
     layer: int = -1
     """Index of the layer it belongs to, -1 for program loads and END. Not encoded."""
+    frame: int = 0
+    """Frame of the pass it belongs to; of a LOAD of weights, the first that uses them. Not encoded."""
 
     def __getitem__(self, name: str) -> int:
         return self.values.get(name, 0)
@@ -54,7 +56,10 @@ def decode(data: bytes) -> Instruction:
 
 @dataclass(frozen=True)
 class Tensor:
-    """Where a tensor lives: region name and first word, layout [height][groups][width][16].
+    """Where a tensor lives: region name and first words, layout [height][groups][width][16].
+
+    In region CHIP, it lies in the banks from chunk `writer` to each of `readers`, at the same addresses modulo the
+    depth of each: later tensors overwrite it.
 
     A tensor that lies in a concat has the rows of the concat: from row to row it is `row_words`, of which
     `groups * width` are its own.
@@ -62,7 +67,8 @@ class Tensor:
 
     name: str
     region: str
-    address: int
+    frame_addresses: tuple[int, ...]
+    """First word of each frame of a pass."""
     height: int
     width: int
     channels: int
@@ -74,6 +80,15 @@ class Tensor:
     """The network's tensor whose values it holds: another name only where the compiler inserted a layer."""
     order: tuple[int, ...] | None = None
     """The network's channel of each physical channel, -1 for none (always 0); None if they are the same."""
+    writer: int = -1
+    """CHIP: the chunk that writes it."""
+    readers: tuple[int, ...] = ()
+    """CHIP: the chunks that read it, in ascending order."""
+
+    @property
+    def address(self) -> int:
+        """First word of the first frame."""
+        return self.frame_addresses[0]
 
     @property
     def groups(self) -> int:
