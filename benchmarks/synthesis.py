@@ -37,6 +37,8 @@ PARAMETERS = {
     "PARAM_WORDS": "param_words",
     "OUTPUT_WORDS": "output_words",
     "RESIDUAL": "residual",
+    "PACKED": "packed",
+    "POST_LUT": "post_in_lut",
     "PORTS": "ports",
     "BURST": "burst_beats",
     "OUTSTANDING": "outstanding",

@@ -12,7 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from dna.accelerator.chunk import Chunk
+from dna.accelerator.chunk import SWITCHES, Chunk
 from dna.accelerator.isa import WORD_BYTES
 from dna.errors import UserError
 
@@ -23,7 +23,7 @@ POST_LANES = (2, 4, 8, 16)
 WEIGHT_WORDS = (64, 128, 256, 512, 1024, 2048, 4096)
 BUFFER_WORDS = (64, 128, 256, 512, 1024, 2048)
 PARAM_WORDS = (16, 64, 256, 1024)
-ARRAY_AXES = ("oc", "ic", "px", "post_lanes", "ports", "port_bytes", "burst_beats", "outstanding", "residual")
+ARRAY_AXES = ("oc", "ic", "px", "post_lanes", "ports", "port_bytes", "burst_beats", "outstanding", *SWITCHES)
 """Axes that decide what a tile costs."""
 BUFFER_AXES = ("input_words", "weight_words", "param_words", "output_words")
 """Axes that decide only which tiles fit: more never costs cycles."""
@@ -131,7 +131,7 @@ class Space:
     def chunk(self, design: Tensor) -> Chunk:
         """The chunk of one row `(axes,)`."""
         chosen = {axis.name: axis.values[int(i)] for axis, i in zip(self.axes, design, strict=True)}
-        return Chunk(**{**chosen, "residual": bool(chosen["residual"])})  # type: ignore[arg-type]
+        return Chunk(**{**chosen, **{name: bool(chosen[name]) for name in SWITCHES}})  # type: ignore[arg-type]
 
     def design(self, chunk: Chunk) -> Tensor:
         """The row of a chunk; UserError if one of its values is not in the space."""
@@ -185,6 +185,8 @@ def default_space(
         "param_words": PARAM_WORDS,
         "output_words": BUFFER_WORDS,
         "residual": (int(residual),),
+        "packed": (0,),
+        "post_in_lut": (0,),
         "ports": ports,
         "port_bytes": (port_bytes,),
         "burst_beats": (burst_beats,),

@@ -7,8 +7,8 @@
 // causes count until `done`.
 //
 // Parameters (legal ranges): OC 2, 4, 8, 16 or a multiple of 16 up to 128; IC 1, 2, 4, 8, 16, OC * IC a multiple of 16;
-// PX 1..128; POST_LANES 2, 4, 8, 16, divides OC; buffers 16..8192 words; RESIDUAL 0, 1; PORTS 1, 2; DATA_W 64, 128; BURST
-// 2..256 beats, a power of two, at most 4 KB; OUTSTANDING 1..32; ADDR_W 32..64.
+// PX 1..128; POST_LANES 2, 4, 8, 16, divides OC; buffers 16..8192 words; RESIDUAL, PACKED, POST_LUT 0, 1; PORTS 1, 2;
+// DATA_W 64, 128; BURST 2..256 beats, a power of two, at most 4 KB; OUTSTANDING 1..32; ADDR_W 32..64.
 `default_nettype none
 `include "isa.vh"
 
@@ -22,6 +22,8 @@ module dna_chunk #(
     parameter PARAM_WORDS  = 256,
     parameter OUTPUT_WORDS = 512,
     parameter RESIDUAL     = 1,
+    parameter PACKED       = 0,
+    parameter POST_LUT     = 0,
     parameter PORTS        = 2,
     parameter DATA_W       = 128,
     parameter BURST        = 16,
@@ -256,7 +258,9 @@ module dna_chunk #(
       .WEIGHT_WORDS(WEIGHT_WORDS),
       .PARAM_WORDS (PARAM_WORDS),
       .OUTPUT_WORDS(OUTPUT_WORDS),
-      .RESIDUAL    (RESIDUAL)
+      .RESIDUAL    (RESIDUAL),
+      .PACKED      (PACKED),
+      .POST_LUT    (POST_LUT)
   ) compute (
       .clk            (clk),
       .rst_n          (rst_n),

@@ -21,7 +21,9 @@ module dna_compute #(
     parameter WEIGHT_WORDS = 512,
     parameter PARAM_WORDS  = 256,
     parameter OUTPUT_WORDS = 512,
-    parameter RESIDUAL     = 1
+    parameter RESIDUAL     = 1,
+    parameter PACKED       = 0,
+    parameter POST_LUT     = 0
 ) (
     input  wire         clk,
     input  wire         rst_n,
@@ -334,9 +336,10 @@ module dna_compute #(
   // ---- array ----
   wire [PX*OC*32-1:0] sums;
   dna_mac_array #(
-      .OC(OC),
-      .IC(IC),
-      .PX(PX)
+      .OC    (OC),
+      .IC    (IC),
+      .PX    (PX),
+      .PACKED(PACKED)
   ) array (
       .clk     (clk),
       .x_s3    (x_s3),
@@ -396,7 +399,8 @@ module dna_compute #(
       .OC        (OC),
       .PX        (PX),
       .POST_LANES(POST_LANES),
-      .RESIDUAL  (RESIDUAL)
+      .RESIDUAL  (RESIDUAL),
+      .POST_LUT  (POST_LUT)
   ) post (
       .clk                (clk),
       .rst_n              (rst_n),

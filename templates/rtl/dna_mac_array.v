@@ -3,14 +3,16 @@
 // Timing and modes: see dna_mac_cell. Output channel row o takes the first activation of channel o % CG of its lane,
 // which is the shared first activation in mode MIX.
 //
-// Parameters: OC, IC, PX, CG as in dna_lane.
+// Parameters: OC, IC, PX, CG as in dna_lane. PACKED 1: lanes 2n and 2n + 1 are one dna_mac_pair per row, with half the
+// multipliers and the same timing; an odd last lane is left as it is.
 `default_nettype none
 
 module dna_mac_array #(
-    parameter OC = 16,
-    parameter IC = 4,
-    parameter PX = 4,
-    parameter CG = OC < 16 ? OC : 16
+    parameter OC     = 16,
+    parameter IC     = 4,
+    parameter PX     = 4,
+    parameter PACKED = 0,
+    parameter CG     = OC < 16 ? OC : 16
 ) (
     input  wire                  clk,
     input  wire [PX*IC*9-1:0]    x_s3,
@@ -21,9 +23,46 @@ module dna_mac_array #(
     input  wire                  max_s5,
     output wire [PX*OC*32-1:0]   sums
 );
-  genvar l, o;
+  localparam PAIRS = PACKED != 0 ? PX / 2 : 0;
+
+  genvar l, o, i;
   generate
-    for (l = 0; l < PX; l = l + 1) begin : lane
+    for (l = 0; l < PAIRS; l = l + 1) begin : pair
+      // Operands of dna_mac_pair, made once for all rows: `shared` as x_s3, `own` as xc_s3.
+      wire [IC*32-1:0] shared;
+      wire [CG*32-1:0] own;
+      for (i = 0; i < IC; i = i + 1) begin : mix
+        wire [8:0] low  = x_s3[(2*l*IC+i)*9+:9];
+        wire [8:0] high = x_s3[((2*l+1)*IC+i)*9+:9];
+        assign shared[i*32+:32] = {3'd0, high[3:0], high - {8'd0, low[8]}, {7{low[8]}}, low};
+      end
+      for (i = 0; i < CG; i = i + 1) begin : channel
+        wire [8:0] low  = xc_s3[(2*l*CG+i)*9+:9];
+        wire [8:0] high = xc_s3[((2*l+1)*CG+i)*9+:9];
+        assign own[i*32+:32] = {3'd0, high[3:0], high - {8'd0, low[8]}, {7{low[8]}}, low};
+      end
+      for (o = 0; o < OC; o = o + 1) begin : row
+        wire [IC*32-1:0] x;
+        assign x[31:0] = own[o%CG*32+:32];
+        if (IC > 1) begin : several
+          assign x[IC*32-1:32] = shared[IC*32-1:32];
+        end
+        dna_mac_pair #(
+            .IC(IC)
+        ) cells (
+            .clk     (clk),
+            .x_s3    (x),
+            .w_s3    (w_s3[o*IC*8+:IC*8]),
+            .valid_s5(valid_s5),
+            .first_s5(first_s5),
+            .max_s5  (max_s5),
+            .sum_low (sums[(2*l*OC+o)*32+:32]),
+            .sum_high(sums[((2*l+1)*OC+o)*32+:32])
+        );
+      end
+      wire unused = &{1'b0, shared};
+    end
+    for (l = 2 * PAIRS; l < PX; l = l + 1) begin : lane
       for (o = 0; o < OC; o = o + 1) begin : row
         localparam FROM = l * CG + o % CG;
         wire [IC*9-1:0] x;

@@ -8,7 +8,7 @@
 // slice of drain cycle v is written to the output buffer in cycle v + 7. In that cycle of a tile's last slice,
 // `tile_ready` is high, and `freed_param` with it if the tile frees its weights: parameters are read later than they.
 //
-// Parameters: OC, PX, POST_LANES (2, 4, 8, 16; divides OC), RESIDUAL 0 or 1.
+// Parameters: OC, PX, POST_LANES (2, 4, 8, 16; divides OC), RESIDUAL and POST_LUT 0 or 1.
 `default_nettype none
 `include "isa.vh"
 
@@ -16,7 +16,8 @@ module dna_post #(
     parameter OC         = 16,
     parameter PX         = 4,
     parameter POST_LANES = 4,
-    parameter RESIDUAL   = 1
+    parameter RESIDUAL   = 1,
+    parameter POST_LUT   = 0
 ) (
     input  wire                     clk,
     input  wire                     rst_n,
@@ -267,7 +268,8 @@ module dna_post #(
     for (p = 0; p < POST_LANES; p = p + 1) begin : lanes_of_post
       wire [7:0] residual_byte = has_residual ? residual_slice[p*8+:8] : 8'd0;
       dna_post_lane #(
-          .RESIDUAL(RESIDUAL)
+          .RESIDUAL(RESIDUAL),
+          .POST_LUT(POST_LUT)
       ) lane_p (
           .clk           (clk),
           .sum_d2        (sums_d2[p*32+:32]),

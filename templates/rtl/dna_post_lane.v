@@ -7,11 +7,12 @@
 //
 // Timing: sum, parameters and residual in cycle t (stage 2), y in cycle t + 5 (stage 7). One result per cycle.
 //
-// Parameters: RESIDUAL 0 leaves the second multiplier out.
+// Parameters: RESIDUAL 0 leaves the second multiplier out; POST_LUT 1 makes the multipliers of LUTs.
 `default_nettype none
 
 module dna_post_lane #(
-    parameter RESIDUAL = 1
+    parameter RESIDUAL = 1,
+    parameter POST_LUT = 0
 ) (
     input  wire               clk,
     input  wire signed [31:0] sum_d2,
@@ -39,26 +40,68 @@ module dna_post_lane #(
     r_d3 <= residual_d2;
   end
 
-  // Stage 4: products and the rounding constant.
-  reg signed [42:0] am_d4;
-  reg [39:0]        half_d4;
-  reg [5:0]         s_d4;
-  wire signed [26:0] rm_d4;
+  // Stage 4: products and the rounding constant. Made of LUTs, a * m comes in two parts.
+  wire signed [42:0] am_d4;
+  wire signed [42:0] am_high_d4;
+  wire signed [27:0] rm_d4;
+  wire signed [17:0] mr = {1'b0, res_multiplier};
+  reg [39:0]         half_d4;
+  reg [5:0]          s_d4;
   wire [5:0]         half_bit = s_d3 - 6'd1;
   always @(posedge clk) begin
-    am_d4   <= a_d3 * m_d3;
     half_d4 <= 40'd1 << half_bit;
     s_d4    <= s_d3;
   end
   generate
-    if (RESIDUAL != 0) begin : with_residual
-      wire signed [17:0] mr = {1'b0, res_multiplier};
-      reg signed [26:0]  product;
-      always @(posedge clk) product <= r_d3 * mr;
-      assign rm_d4 = product;
-    end else begin : without_residual
-      assign rm_d4 = 27'sd0;
-      wire unused = &{1'b0, r_d3, res_multiplier};
+    if (POST_LUT != 0) begin : lut_product
+      wire signed [34:0] low;
+      wire signed [32:0] high;
+      dna_lut_multiplier #(
+          .AW    (25),
+          .DIGITS(5)
+      ) lower_bits (
+          .clk  (clk),
+          .a    (a_d3),
+          .b    (m_d3[9:0]),
+          .carry(1'b0),
+          .p    (low)
+      );
+      dna_lut_multiplier #(
+          .AW    (25),
+          .DIGITS(4)
+      ) upper_bits (
+          .clk  (clk),
+          .a    (a_d3),
+          .b    (m_d3[17:10]),
+          .carry(m_d3[9]),
+          .p    (high)
+      );
+      assign am_d4      = {{8{low[34]}}, low};
+      assign am_high_d4 = {high, 10'd0};
+    end else begin : product
+      reg signed [42:0] p;
+      always @(posedge clk) p <= a_d3 * m_d3;
+      assign am_d4      = p;
+      assign am_high_d4 = 43'sd0;
+    end
+    if (RESIDUAL == 0) begin : without_residual
+      assign rm_d4 = 28'sd0;
+      wire unused = &{1'b0, r_d3, mr};
+    end else if (POST_LUT != 0) begin : lut_residual
+      dna_lut_multiplier #(
+          .AW    (18),
+          .DIGITS(5)
+      ) residual_product (
+          .clk  (clk),
+          .a    (mr),
+          .b    ({r_d3[8], r_d3}),
+          .carry(1'b0),
+          .p    (rm_d4)
+      );
+    end else begin : with_residual
+      reg signed [26:0] p;
+      always @(posedge clk) p <= r_d3 * mr;
+      assign rm_d4 = {p[26], p};
     end
   endgenerate
 
@@ -69,7 +112,8 @@ module dna_post_lane #(
   wire signed [47:0] lo_wide = {{39{lo[8]}}, lo};
   wire signed [47:0] hi_wide = {{39{hi[8]}}, hi};
   always @(posedge clk) begin
-    total_d5   <= {{5{am_d4[42]}}, am_d4} + {{21{rm_d4[26]}}, rm_d4} + {8'd0, half_d4};
+    total_d5   <= {{5{am_d4[42]}}, am_d4} + {{5{am_high_d4[42]}}, am_high_d4}
+                  + {{20{rm_d4[27]}}, rm_d4} + {8'd0, half_d4};
     s_d5       <= s_d4;
     shifted_d6 <= total_d5 >>> s_d5;
     y_d7       <= shifted_d6 < lo_wide ? lo[7:0] : shifted_d6 > hi_wide ? hi[7:0] : shifted_d6[7:0];

@@ -175,6 +175,40 @@ async def mac_sums_and_maxima(dut: Any) -> None:
 
 
 @cocotb.test()
+async def packed_products_at_every_extreme(dut: Any) -> None:
+    """All pairs of extreme activations with all extreme weights: equal in all products, so that sums are as large as
+    they can be, and each in one product alone while the others draw it to the other side."""
+    extremes, weights = (-128, -127, -1, 0, 1, 127, 128, 254, 255), (-127, -126, -1, 0, 1, 126, 127)
+    sums = set()
+    for name in ("packed_8_4_2", "packed_2_16_2", "packed_32_2_2", "packed_16_1_3"):
+        sizes, part = BENCHES["arithmetic"][name].parameters, Part(dut, name)
+        model = MacModel(sizes["OC"], sizes["IC"], sizes["PX"])
+        part.set(max_s5=0, valid_s5=1, first_s5=1)
+        due: deque[int] = deque()
+        for low in extremes:
+            for high in extremes:
+                for weight in weights:
+                    for alone in (False, True):
+                        rest = (high, low, -weight) if alone else (low, high, weight)
+                        x = [[[low, high, low][lane]] + [rest[lane % 2]] * (model.ic - 1) for lane in range(model.px)]
+                        w = [[weight] + [rest[2]] * (model.ic - 1)] * model.oc
+                        xc = [[lane[0]] * model.cg for lane in x]
+                        part.set(
+                            x_s3=pack((v for lane in x for v in lane), 9),
+                            xc_s3=pack((v for lane in xc for v in lane), 9),
+                            w_s3=pack((v for row in w for v in row), 8),
+                        )
+                        dots = model.dots(x, xc, w)
+                        sums.update(dots)
+                        due.append(pack(dots, 32))
+                        await part.settle()
+                        if len(due) > 3:
+                            assert part.get("sums") == due.popleft(), f"{name}: {x}, {w}"
+                        await part.edge()
+    assert {16 * 255 * 127, -16 * 255 * 127, 4 * 255 * 127, 2 * -255 * 127, 128 * 127} <= sums
+
+
+@cocotb.test()
 async def mac_holds_the_longest_sum(dut: Any) -> None:
     """The accumulator counts to the limits of 32 bits without a loss."""
     part = Part(dut, "cell_16")

@@ -25,26 +25,33 @@ class Instance:
     parameters: dict[str, int] = field(default_factory=dict)
 
 
-def _post(oc: int, px: int, post_lanes: int, residual: int) -> Instance:
-    return Instance("dna_post", {"OC": oc, "PX": px, "POST_LANES": post_lanes, "RESIDUAL": residual})
+def _post(oc: int, px: int, post_lanes: int, residual: int, in_lut: int = 0) -> Instance:
+    sizes = {"OC": oc, "PX": px, "POST_LANES": post_lanes, "RESIDUAL": residual}
+    return Instance("dna_post", {**sizes, "POST_LUT": in_lut})
 
 
 def _lane(oc: int, ic: int, depth: int, index: int) -> Instance:
     return Instance("dna_lane", {"OC": oc, "IC": ic, "DEPTH": depth, "INDEX": index})
 
 
-def _array(oc: int, ic: int, px: int) -> Instance:
-    return Instance("dna_mac_array", {"OC": oc, "IC": ic, "PX": px})
+def _array(oc: int, ic: int, px: int, packed: int = 0) -> Instance:
+    return Instance("dna_mac_array", {"OC": oc, "IC": ic, "PX": px, "PACKED": packed})
 
 
 BENCHES: dict[str, dict[str, Instance]] = {
     "arithmetic": {
         "post_lane_plain": Instance("dna_post_lane", {"RESIDUAL": 0}),
         "post_lane_residual": Instance("dna_post_lane", {"RESIDUAL": 1}),
+        "post_lane_lut_plain": Instance("dna_post_lane", {"RESIDUAL": 0, "POST_LUT": 1}),
+        "post_lane_lut_residual": Instance("dna_post_lane", {"RESIDUAL": 1, "POST_LUT": 1}),
         **{f"cell_{ic}": Instance("dna_mac_cell", {"IC": ic}) for ic in (1, 4, 16)},
         **{
             f"array_{oc}_{ic}_{px}": _array(oc, ic, px)
             for oc, ic, px in ((2, 8, 5), (8, 4, 2), (16, 1, 3), (32, 4, 1), (2, 16, 1))
+        },
+        **{
+            f"packed_{oc}_{ic}_{px}": _array(oc, ic, px, packed=1)
+            for oc, ic, px in ((2, 8, 5), (8, 4, 2), (16, 1, 3), (32, 2, 2), (2, 16, 2), (8, 2, 1))
         },
         **{
             f"operand_{oc}_{ic}": Instance("dna_weight_operand", {"OC": oc, "IC": ic})
@@ -78,6 +85,8 @@ BENCHES: dict[str, dict[str, Instance]] = {
             (16, 5, 16, 1),
             (32, 2, 2, 1),
         )
+    }
+    | {"post_in_lut": _post(16, 2, 4, 1, in_lut=1)
     },
 }
 """Instances of each bench, by name."""

@@ -9,10 +9,11 @@ from tests.rtl.runner import BUILD, RTL, run_cocotb
 
 # The test module of a bench is parts_NAME.py; what a part contains beside itself.
 CONTAINS = {
-    "dna_mac_array": ("dna_mac_cell",),
+    "dna_mac_array": ("dna_mac_cell", "dna_mac_pair"),
+    "dna_post_lane": ("dna_lut_multiplier",),
     "dna_stream_buffer": ("dna_ram",),
     "dna_lane": ("dna_ram",),
-    "dna_post": ("dna_post_lane", "dna_fifo"),
+    "dna_post": ("dna_post_lane", "dna_lut_multiplier", "dna_fifo"),
 }
 
 

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from dna.accelerator.chunk import Chunk
+from dna.accelerator.chunk import SWITCHES, Chunk
 from dna.errors import UserError
 from dna.search.space import ARRAY_AXES, BUFFER_AXES, Axis, default_space
 from tests.search.toy import small_space
@@ -11,7 +11,7 @@ from tests.search.toy import small_space
 
 def chunk_accepts(parameters: dict[str, int]) -> bool:
     try:
-        Chunk(**{**parameters, "residual": bool(parameters["residual"])})
+        Chunk(**{**parameters, **{name: bool(parameters[name]) for name in SWITCHES}})
     except UserError:
         return False
     return True
