@@ -213,4 +213,6 @@ def random_chunk(rng: Generator) -> Chunk:
         port_bytes=port_bytes,
         burst_beats=int(rng.choice([2, 4, 8, 16, 32, 64, 128, 256])),
         outstanding=int(rng.choice([1, 2, 4, 8, 16])),
+        packed=bool(rng.integers(2)),
+        post_in_lut=bool(rng.integers(2)),
     )

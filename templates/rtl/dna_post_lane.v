@@ -105,15 +105,16 @@ module dna_post_lane #(
     end
   endgenerate
 
-  // Stage 5: their sum; stage 6: shift; stage 7: clip.
+  // Stage 5: their sum; stage 6: shift; stage 7: clip. In this order the sum is made by the DSPs' own adders: the rounding
+  // constant enters the residual's (or the only one), whose output enters the other.
+  wire signed [47:0] rest = {{20{rm_d4[27]}}, rm_d4} + {8'd0, half_d4};
   reg signed [47:0]  total_d5;
   reg [5:0]          s_d5;
   reg signed [47:0]  shifted_d6;
   wire signed [47:0] lo_wide = {{39{lo[8]}}, lo};
   wire signed [47:0] hi_wide = {{39{hi[8]}}, hi};
   always @(posedge clk) begin
-    total_d5   <= {{5{am_d4[42]}}, am_d4} + {{5{am_high_d4[42]}}, am_high_d4}
-                  + {{20{rm_d4[27]}}, rm_d4} + {8'd0, half_d4};
+    total_d5   <= {{5{am_d4[42]}}, am_d4} + {{5{am_high_d4[42]}}, am_high_d4} + rest;
     s_d5       <= s_d4;
     shifted_d6 <= total_d5 >>> s_d5;
     y_d7       <= shifted_d6 < lo_wide ? lo[7:0] : shifted_d6 > hi_wide ? hi[7:0] : shifted_d6[7:0];

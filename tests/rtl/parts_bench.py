@@ -86,8 +86,7 @@ BENCHES: dict[str, dict[str, Instance]] = {
             (32, 2, 2, 1),
         )
     }
-    | {"post_in_lut": _post(16, 2, 4, 1, in_lut=1)
-    },
+    | {"post_in_lut": _post(16, 2, 4, 1, in_lut=1)},
 }
 """Instances of each bench, by name."""
 
