@@ -25,7 +25,7 @@ from dna.compile.program import Instruction, Program
 
 _DESTINATION_NAMES = {code: name for name, code in DESTINATIONS.items()}
 _REGION_NAMES = {code: name for name, code in REGIONS.items()}
-_RECENT = 8
+RECENT = 8
 """Thresholds lie at most this far behind the count: far less than the 2^11 at which a modular comparison fails."""
 
 
@@ -127,7 +127,7 @@ class _Walk:
         behind = (count - value) % (1 << COUNTER_BITS)
         if behind >= 1 << (COUNTER_BITS - 1):
             self.fail(f"waits for {name}, which earlier instructions leave at {count}: deadlock")
-        if behind > _RECENT:
+        if behind > RECENT:
             self.fail(f"waits for {name} {behind} events ago: ambiguous modulo 2^{COUNTER_BITS}")
         return count - behind
 

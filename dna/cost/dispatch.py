@@ -31,6 +31,11 @@ class Sequencer:
         self._pages.append(cycle)
 
     @property
+    def state(self) -> list[int]:
+        """All cycles that later dispatches depend on."""
+        return [self._next, *self._pages]
+
+    @property
     def earliest(self) -> int:
         """First cycle in which the next instruction can be dispatched; LookupError before its page is announced."""
         if self._index < 0:

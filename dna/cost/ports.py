@@ -113,6 +113,11 @@ class _Port(ABC):
         oldest = self._oldest
         return [self._entered, *self._ends[oldest:], *self._ends[:oldest]]
 
+    @property
+    def state(self) -> list[int]:
+        """All cycles that later jobs depend on."""
+        return [*self._state(), self._free]
+
     def _shift(self, cycles: int) -> None:
         """Move all of `_state` by some cycles."""
         self._entered += cycles

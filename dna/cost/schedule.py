@@ -1,45 +1,29 @@
 """The exact schedule: the cycle of every job of a Program, as the RTL takes it (contract 2).
 
-One pass over the instructions in program order suffices, for engines keep that order and a job waits only for
-events of earlier jobs. Everything is a maximum of earlier times plus constants; the constants stand beside what they
-describe, in the headers of the RTL modules. Cycle 0 is the cycle of the start pulse.
+The instructions of all chunks are walked in the Program's serial order, pass after pass: engines keep that order and a
+job waits only for events of earlier jobs. Everything is a maximum of earlier times plus constants; the constants
+stand beside what they describe, in the headers of the RTL modules. Cycle 0 is the cycle of the start pulse.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dna.accelerator.chunk import Chunk, Memory
-from dna.accelerator.isa import COMMIT_BITS, COUNTER_BITS, DESTINATIONS
+from dna.accelerator.chunk import Chunk, Memories, Memory, port_memory
+from dna.accelerator.isa import DESTINATIONS, ENGINES, EVENTS
 from dna.accelerator.tile import compute_cycles, mac_cycles, post_cycles
-from dna.compile.program import Instruction, Program
+from dna.compile.deadlock import RECENT
+from dna.compile.program import ChunkProgram, Instruction, Program
+from dna.cost.counters import Counter, PassCounter, Queue
 from dna.cost.dispatch import Sequencer
 from dna.cost.ports import ReadPort, WritePort
 
-QUEUE_DEPTH = 8
-"""Jobs in the queue of each engine (dna_chunk.v)."""
 CAPTURE_STAGES = 6
 """Cycles from a tile's last MAC cycle to the capture of its sums (dna_compute.v)."""
 POST_STAGES = 7
 """Cycles from a slice's drain cycle to its write (dna_post.v)."""
 CAUSES = ("busy", "wait_input", "wait_weight", "wait_residual", "wait_output", "wait_job")
-
-
-class Counter:
-    """A monotone event counter: when each value became visible."""
-
-    def __init__(self) -> None:
-        self._visible: list[int] = []
-
-    def event(self, cycle: int) -> None:
-        """The counter's register changes at the end of `cycle`."""
-        self._visible.append(cycle + 1)
-
-    def reached(self, threshold: int, bits: int) -> int:
-        """First cycle in which the counter has reached `threshold`, a number of `bits` bits that may have wrapped."""
-        count = len(self._visible)
-        value = count - ((count - threshold) & ((1 << bits) - 1))
-        return self._visible[value - 1] if value > 0 else 0
 
 
 @dataclass(frozen=True)
@@ -86,61 +70,130 @@ class TileTimes:
 
 
 @dataclass(frozen=True)
-class Schedule:
-    """All that the RTL's counters show. `cycles` is the start-to-done latency of one frame."""
+class ChunkSchedule:
+    """What one chunk's counters show."""
 
     cycles: int
+    """From the start pulse to the chunk's done."""
     layers: tuple[LayerSchedule, ...]
+    """Its layers in the first pass, in the order of `ChunkProgram.layers`."""
     causes: Causes
+    """Of all passes, until its done."""
     tiles: tuple[TileTimes, ...] = field(repr=False)
+    """Of the first pass."""
 
 
-class _Queue:
-    """A FIFO of jobs: when it takes the next one."""
+@dataclass(frozen=True)
+class Schedule:
+    """All that the RTL's counters show."""
 
-    def __init__(self) -> None:
-        self.pops: list[int] = []
+    cycles: int
+    """From the start pulse to the done of the last chunk."""
+    pass_ends: tuple[int, ...]
+    """By pass: the first cycle in which every chunk shows all its STOREs of the pass as committed."""
+    frames: int
+    """Frames per pass."""
+    chunks: tuple[ChunkSchedule, ...]
+    layers: tuple[LayerSchedule, ...]
+    """All executed layers in the first pass, in the Program's order."""
 
     @property
-    def ready(self) -> int:
-        """First cycle with room for the next job."""
-        return self.pops[-QUEUE_DEPTH] + 1 if len(self.pops) >= QUEUE_DEPTH else 0
+    def causes(self) -> Causes:
+        """Of the only chunk; ValueError if there are several."""
+        (only,) = self.chunks
+        return only.causes
 
-    def visible(self, dispatched: int) -> int:
-        """First cycle in which the job dispatched in that cycle stands at the head."""
-        return max(dispatched, self.pops[-1] if self.pops else 0) + 1
+    @property
+    def tiles(self) -> tuple[TileTimes, ...]:
+        """Of the only chunk; ValueError if there are several."""
+        (only,) = self.chunks
+        return only.tiles
+
+    @property
+    def interval(self) -> int:
+        """Cycles from the end of the last pass but one to the end of the last: `frames` per interval is the
+        throughput in steady state. Of a single pass: its cycles, for nothing overlaps."""
+        return self.pass_ends[-1] - self.pass_ends[-2] if len(self.pass_ends) > 1 else self.cycles
+
+    @property
+    def latency(self) -> int:
+        """Cycles of one frame that has the accelerator for itself; ValueError if there were more frames."""
+        if self.frames * len(self.pass_ends) != 1:
+            raise ValueError(f"{self.frames} frames in each of {len(self.pass_ends)} passes: none was alone")
+        return self.cycles
 
 
-class _Scheduler:
-    """The recurrence's state. One method per opcode; each is called in program order."""
+class _ChunkTimes:
+    """The recurrence's state of one chunk. One method per opcode; each is called in serial order."""
 
-    def __init__(self, chunk: Chunk, memory: Memory) -> None:
-        self.chunk = chunk
+    def __init__(self, program: ChunkProgram, ports: Sequence[Memory], peers: Sequence[_ChunkTimes]) -> None:
+        """`ports`: the memory behind each port. `peers`: all chunks, this one too; complete before the first `step`."""
+        chunk = program.chunk
+        self.program, self.chunk, self.peers = program, chunk, peers
         self.sequencer = Sequencer(0)
-        self.reads = [ReadPort(chunk, memory) for _ in range(chunk.ports)]
-        self.write = WritePort(chunk, memory)
-        self.read_queues = [_Queue() for _ in range(chunk.ports)]
-        self.compute_queue, self.write_queue = _Queue(), _Queue()
+        self.reads = [ReadPort(chunk, memory) for memory in ports]
+        self.write = WritePort(chunk, ports[0])
+        self.read_queues = [Queue() for _ in ports]
+        self.compute_queue, self.write_queue = Queue(), Queue()
         self.loaded = {name: Counter() for name in ("INPUT", "WEIGHT", "RESIDUAL")}
         self.freed = {name: Counter() for name in ("INPUT", "WEIGHT", "PARAM", "RESIDUAL")}
-        self.ready, self.stored, self.committed = Counter(), Counter(), Counter()
+        self.ready, self.stored = Counter(), Counter()
+        fetches = sum(job.op == "LOAD" and job["dest"] in _FETCHED for job in program.instructions)
+        self.committed = PassCounter(sum(job.op == "STORE" for job in program.instructions))
+        self.fetched = PassCounter(fetches)
+        self.look_back = 1 + max((job["ago"] for job in program.instructions if job.op == "WAIT"), default=0)
+        self.offsets = dict.fromkeys(_TOTALS, 0)
+        self.number = self.at = 0
+        """The present pass, and the next instruction in it."""
         self.layer = Instruction("LAYER")
         self.free = 1
         self.drained = 0
         self.quiet = 0
+        self.done = 0
         self.counts = dict.fromkeys(CAUSES, 0)
         self.computed: list[tuple[int, Causes]] = []
         self.commits: list[int] = []
         self.tiles: list[TileTimes] = []
+        self.bootstrap = Instruction("LOAD", {**_BOOTSTRAP, "port": chunk.weight_port})
+        self._load(self.bootstrap)
 
-    def load(self, job: Instruction) -> None:
+    def step(self, final: bool) -> None:
+        """The next instruction; `final`: this is the last pass."""
+        job = self.program.instructions[self.at]
+        self.at += 1
+        match job.op:
+            case "LOAD":
+                self._load(job)
+            case "STORE":
+                self._store(job)
+            case "LAYER":
+                self._set_layer(job)
+            case "TILE":
+                self._tile(job)
+            case "WAIT":
+                self._wait(job)
+            case _ if final:
+                self.done = self.sequencer.finish(self.quiet)
+                self.counts["wait_job"] += self.done - self.free
+            case _:
+                self._next_pass(job)
+
+    def _next_pass(self, job: Instruction) -> None:
+        self.sequencer.next_pass(self.committed.reached(self.number, 0))
+        for name in _TOTALS:
+            self.offsets[name] += job[name]
+        self.number, self.at = self.number + 1, 0
+        self._load(self.bootstrap)
+
+    def _load(self, job: Instruction) -> None:
         port = job["port"]
         queue = self.read_queues[port]
         dispatched = self.sequencer.dispatch(queue.ready)
         dest = _DESTINATION[job["dest"]]
-        waits = self.committed.reached(job["wait_commit"], COMMIT_BITS)
+        commits = job["wait_commit"]
+        waits = self.committed.reached(self.number, commits) if commits else 0
         if dest in self.freed:
-            waits = max(waits, self.freed[dest].reached(job["wait_free"], COUNTER_BITS))
+            waits = max(waits, self.freed[dest].reached(job["wait_free"] + self.offsets[_TOTAL_OF[dest]]))
         times = self.reads[port].load(job, queue.visible(dispatched), waits)
         queue.pops.append(times.popped)
         self.quiet = max(self.quiet, times.last_word + 1)
@@ -148,19 +201,33 @@ class _Scheduler:
             self.sequencer.page_loaded(times.last_word)
         elif job["signal"]:
             self.loaded["WEIGHT" if dest == "PARAM" else dest].event(times.last_word)
+        if job["dest"] in _FETCHED:
+            self.fetched.event(times.last_word)
 
-    def store(self, job: Instruction) -> None:
+    def _store(self, job: Instruction) -> None:
         dispatched = self.sequencer.dispatch(self.write_queue.ready)
-        waits = self.ready.reached(job["wait_ready"], COUNTER_BITS)
+        waits = self.ready.reached(job["wait_ready"] + self.offsets["outputs"])
         times = self.write.store(job, self.write_queue.visible(dispatched), waits)
         self.write_queue.pops.append(times.popped)
         self.stored.event(times.stored)
         self.committed.event(times.committed)
         self.quiet = max(self.quiet, times.committed + 1)
-        if job["layer_last"]:
+        if job["layer_last"] and not self.number:
             self.commits.append(times.committed)
 
-    def set_layer(self, job: Instruction) -> None:
+    def _wait(self, job: Instruction) -> None:
+        write = job["engine"] == ENGINES["WRITE"]
+        queue = self.write_queue if write else self.read_queues[job["engine"]]
+        dispatched = self.sequencer.dispatch(queue.ready)
+        peer = self.peers[job["peer"]]
+        counter = peer.fetched if job["event"] == EVENTS["FETCHED"] else peer.committed
+        reached = counter.reached(self.number - job["ago"], job["index"])
+        available = queue.visible(dispatched)
+        popped = (self.write if write else self.reads[job["engine"]]).wait(available, reached)
+        queue.pops.append(popped)
+        self.quiet = max(self.quiet, popped + 1)
+
+    def _set_layer(self, job: Instruction) -> None:
         dispatched = self.sequencer.dispatch(max(self.read_queues[0].ready, self.compute_queue.ready))
         walk = self.chunk.px + 1
         queue = self.read_queues[0]
@@ -172,7 +239,7 @@ class _Scheduler:
         self.free = popped + 1
         self.layer = job
 
-    def tile(self, job: Instruction) -> None:
+    def _tile(self, job: Instruction) -> None:
         queue = self.compute_queue
         dispatched = self.sequencer.dispatch(queue.ready)
         start = self._start(job, max(queue.visible(dispatched), self.free))
@@ -201,57 +268,110 @@ class _Scheduler:
             if layer["residual"]:
                 self.freed["RESIDUAL"].event(ready)
         self.quiet = max(self.quiet, self.drained, self.free)
-        if job["layer_last"]:
-            self.computed.append((end + 1, Causes(**self.counts)))
-        self.tiles.append(TileTimes(job.layer, start, end, ready))
+        if not self.number:
+            self.tiles.append(TileTimes(job.layer, start, end, ready))
+            if job["layer_last"]:
+                self.computed.append((end + 1, Causes(**self.counts)))
 
     def _start(self, job: Instruction, head: int) -> int:
         """The cycle in which the TILE is popped; the waiting before it goes to its causes, first cause first."""
         self.counts["wait_job"] += head - self.free + 1
-        start = head
+        start, offsets = head, self.offsets
         for cause, reached in (
-            ("wait_input", self.loaded["INPUT"].reached(job["wait_in"], COUNTER_BITS)),
-            ("wait_weight", self.loaded["WEIGHT"].reached(job["wait_w"], COUNTER_BITS)),
-            ("wait_residual", self.loaded["RESIDUAL"].reached(job["wait_res"], COUNTER_BITS)),
-            ("wait_output", self.stored.reached(job["wait_out"], COUNTER_BITS)),
+            ("wait_input", self.loaded["INPUT"].reached(job["wait_in"] + offsets["inputs"])),
+            ("wait_weight", self.loaded["WEIGHT"].reached(job["wait_w"] + offsets["weights"])),
+            ("wait_residual", self.loaded["RESIDUAL"].reached(job["wait_res"] + offsets["residuals"])),
+            ("wait_output", self.stored.reached(job["wait_out"] + offsets["outputs"])),
         ):
             self.counts[cause] += max(0, reached - start)
             start = max(start, reached)
         return start
 
-    def finish(self) -> int:
-        done = self.sequencer.finish(self.quiet)
-        self.counts["wait_job"] += done - self.free
-        return done
+    def state(self) -> list[int]:
+        """Between two passes: all cycles that later jobs can depend on."""
+        result = [self.free, self.drained, self.quiet, *self.sequencer.state]
+        for port in (*self.reads, self.write):
+            result += port.state
+        for queue in (*self.read_queues, self.compute_queue, self.write_queue):
+            result += queue.pops
+        for counter in (*self.loaded.values(), *self.freed.values(), self.ready, self.stored):
+            result += [counter.recent[-back] for back in range(1, min(RECENT + 1, len(counter.recent)) + 1)]
+        for events in (self.committed, self.fetched):
+            size = self.look_back * events.per_pass
+            result += [events.recent[-back] for back in range(1, min(size, len(events.recent)) + 1)]
+        return result
+
+    def result(self, names: Sequence[str], repeats: int, cycles: int, causes: Causes) -> ChunkSchedule:
+        """`repeats` passes were left out: each takes `cycles` and adds `causes`. `names`: of all executed layers."""
+        layers, before = [], Causes()
+        events = zip(self.program.layers, self.computed, self.commits, strict=True)
+        for layer, (computed, counts), committed in events:
+            layers.append(LayerSchedule(names[layer], computed, committed, counts.minus(before)))
+            before = counts
+        total = Causes(**{name: self.counts[name] + repeats * getattr(causes, name) for name in CAUSES})
+        return ChunkSchedule(self.done + repeats * cycles, tuple(layers), total, tuple(self.tiles))
 
 
 _DESTINATION = {code: name for name, code in DESTINATIONS.items()}
+_FETCHED = (DESTINATIONS["INPUT"], DESTINATIONS["RESIDUAL"])
+_TOTAL_OF = {"INPUT": "inputs", "WEIGHT": "weights", "PARAM": "params", "RESIDUAL": "residuals"}
+_TOTALS = (*_TOTAL_OF.values(), "outputs")
 _BOOTSTRAP = {"dest": DESTINATIONS["PROGRAM"], "run": 128, "n_inner": 1, "n_outer": 1, "signal": 1}
 
 
-def schedule(program: Program, memory: Memory) -> Schedule:
-    """The exact cycles of one frame of `program` on a memory of known timing.
+def schedule(program: Program, memories: Memories, passes: int = 1) -> Schedule:
+    """The exact cycles of `passes` passes of `program`, streamed, on memories of known timing.
 
-    Equal to the counters of the generated RTL: total, per layer, and per cause.
+    Equal to the counters of the generated RTL: total, per pass, per chunk, per layer, and per cause. Once a pass has
+    only shifted all times, so do all that follow: they are not walked.
     """
-    chunk = program.chunk
-    state = _Scheduler(chunk, memory)
-    state.load(Instruction("LOAD", {**_BOOTSTRAP, "port": chunk.weight_port}))
-    for job in program.instructions:
-        match job.op:
-            case "LOAD":
-                state.load(job)
-            case "STORE":
-                state.store(job)
-            case "LAYER":
-                state.set_layer(job)
-            case "TILE":
-                state.tile(job)
-            case "END":
-                break
-    done = state.finish()
-    layers, before = [], Causes()
-    for layer, (computed, causes), committed in zip(program.layers, state.computed, state.commits, strict=True):
-        layers.append(LayerSchedule(layer.name, computed, committed, causes.minus(before)))
-        before = causes
-    return Schedule(done, tuple(layers), Causes(**state.counts), tuple(state.tiles))
+    if passes < 1:
+        raise ValueError(f"passes is {passes}; it must be at least 1")
+    accelerator = program.accelerator
+    chunks: list[_ChunkTimes] = []
+    for index, chunk_program in enumerate(program.chunks):
+        first = accelerator.first_port(index)
+        ports = [port_memory(memories, first + port) for port in range(chunk_program.chunk.ports)]
+        chunks.append(_ChunkTimes(chunk_program, ports, chunks))
+    ends: list[int] = []
+    before: list[int] = []
+    repeats = cycles = 0
+    per_pass = counted = [Causes() for _ in chunks]
+    while len(ends) < passes - repeats:
+        final = len(ends) == passes - repeats - 1
+        for index in program.order:
+            chunks[index].step(final)
+        ends.append(max(chunk.committed.recent[-1] for chunk in chunks if chunk.committed.recent))
+        if final or repeats:
+            continue
+        counted, earlier = [Causes(**chunk.counts) for chunk in chunks], counted
+        state = [value for chunk in chunks for value in chunk.state()]
+        if _shifted(before, state, ends):
+            repeats, cycles = passes - len(ends) - 1, ends[-1] - ends[-2]
+            per_pass = [now.minus(then) for now, then in zip(counted, earlier, strict=True)]
+        before = state
+    walked = ends[:-1] + [ends[-2] + cycles * n for n in range(1, repeats + 1)] if repeats else ends[:-1]
+    names = [layer.name for layer in program.layers]
+    results = tuple(
+        chunk.result(names, repeats, cycles, causes) for chunk, causes in zip(chunks, per_pass, strict=True)
+    )
+    layers = {
+        layer: times
+        for chunk_program, result in zip(program.chunks, results, strict=True)
+        for layer, times in zip(chunk_program.layers, result.layers, strict=True)
+    }
+    return Schedule(
+        max(result.cycles for result in results),
+        (*walked, ends[-1] + repeats * cycles),
+        program.frames,
+        results,
+        tuple(layers[index] for index in range(len(names))),
+    )
+
+
+def _shifted(before: Sequence[int], state: Sequence[int], ends: Sequence[int]) -> bool:
+    """Whether all times moved by what the last pass took; what never happened has not moved."""
+    if len(before) != len(state):
+        return False
+    cycles = ends[-1] - ends[-2]
+    return all(now - then == cycles or max(now, then) < 0 for then, now in zip(before, state, strict=True))
