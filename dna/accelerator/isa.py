@@ -150,6 +150,7 @@ FIELDS: dict[str, tuple[Field, ...]] = {
         Field("event", 1, "COMMITTED or FETCHED"),
         Field("ago", 2, "passes before the present one"),
         Field("index", INDEX_BITS, "go on when the counter has reached this index of that pass"),
+        Field("pass", PASS_BITS, "the present pass minus `ago`; written by the sequencer"),
     ),
 }
 

@@ -52,6 +52,10 @@ def render_header() -> str:
         *_constants("REGION", _bits("LOAD", "region"), isa.REGIONS),
         "",
         *_constants("MODE", _bits("LAYER", "mode"), isa.MODES),
+        "",
+        *_constants("ENGINE", _bits("WAIT", "engine"), isa.ENGINES),
+        "",
+        *_constants("EVENT", _bits("WAIT", "event"), isa.EVENTS),
     ]
     for opcode, fields in isa.FIELDS.items():
         lines.append("")

@@ -1,14 +1,20 @@
 // Chunk: one complete engine. Sequencer, queues, read ports, compute engine, write port, and the counters that tie them.
 //
-// `start` runs the Program at the base addresses; `done` pulses when everything is computed and committed. The counters are the
-// only synchronisation (docs/program.md). A counter changes in the cycle after its event.
+// `start` runs the Program at the base addresses `passes` times; `done` pulses when everything is computed and committed. The
+// counters are the only synchronisation (docs/program.md), also with other chunks, which see `committed` and `fetched` of all
+// through `committed_all` and `fetched_all`: {pass, index}, the present pass modulo 16 and the events in it. A counter changes
+// in the cycle after its event. `halt`, from the others' errors, ends the Program as an error of its own does: what is
+// under way is finished, no WAIT waits any more.
+//
+// Read and write ports have targets beside their addresses (dna_read_port.v, dna_write_port.v): memory, or links (dna_link.v).
+// Selecting by m_archip and m_arpeer, m_awchip and m_awreaders is all that is needed: nothing is in flight when they change.
 //
 // Timing: `start` in cycle 0 of `cycle`; queues take a job in the cycle of its dispatch and show it in the next. `cycle` and the
 // causes count until `done`.
 //
 // Parameters (legal ranges): OC 2, 4, 8, 16 or a multiple of 16 up to 128; IC 1, 2, 4, 8, 16, OC * IC a multiple of 16;
 // PX 1..128; POST_LANES 2, 4, 8, 16, divides OC; buffers 16..8192 words; RESIDUAL, PACKED, POST_LUT 0, 1; PORTS 1, 2;
-// DATA_W 64, 128; BURST 2..256 beats, a power of two, at most 4 KB; OUTSTANDING 1..32; ADDR_W 32..64.
+// DATA_W 64, 128; BURST 2..256 beats, a power of two, at most 4 KB; OUTSTANDING 1..32; ADDR_W 32..64; CHUNKS 1..16.
 `default_nettype none
 `include "isa.vh"
 
@@ -28,7 +34,8 @@ module dna_chunk #(
     parameter DATA_W       = 128,
     parameter BURST        = 16,
     parameter OUTSTANDING  = 8,
-    parameter ADDR_W       = 32
+    parameter ADDR_W       = 32,
+    parameter CHUNKS       = 1
 ) (
     input  wire                    clk,
     input  wire                    rst_n,
@@ -40,20 +47,32 @@ module dna_chunk #(
     output wire                    error_read,
     output wire                    error_write,
     output wire                    error_overrun,
+    input  wire                    halt,
+    input  wire [31:0]             passes,        // 0 counts as 2^32
+    input  wire [1:0]              buffer_mask,   // of base_input, base_output: pass & buffer_mask; 0, 1 or 3
     input  wire [ADDR_W-1:0]       base_program,
-    input  wire [ADDR_W-1:0]       base_input,
-    input  wire [ADDR_W-1:0]       base_output,
+    input  wire [4*ADDR_W-1:0]     base_input,    // 0 lowest
+    input  wire [4*ADDR_W-1:0]     base_output,
     input  wire [ADDR_W-1:0]       base_work,
-    // observation
+    // counters of this chunk, and of all, chunk 0 lowest
+    output reg  [`DNA_COMMIT_BITS-1:0] committed,
+    output reg  [`DNA_COMMIT_BITS-1:0] fetched,
+    input  wire [CHUNKS*`DNA_COMMIT_BITS-1:0] committed_all,
+    input  wire [CHUNKS*`DNA_COMMIT_BITS-1:0] fetched_all,
+    // observation; `close` comes with the last event of a pass
     output wire                    compute_event,
+    output wire                    compute_close,
     output wire [223:0]            compute_snapshot,
     output wire                    commit_event,
+    output wire                    commit_close,
     output wire [31:0]             commit_cycle,
     // AXI4 read, one set per port
     output wire [PORTS-1:0]        m_arvalid,
     input  wire [PORTS-1:0]        m_arready,
     output wire [PORTS*ADDR_W-1:0] m_araddr,
     output wire [PORTS*8-1:0]      m_arlen,
+    output wire [PORTS-1:0]        m_archip,
+    output wire [PORTS*4-1:0]      m_arpeer,
     input  wire [PORTS-1:0]        m_rvalid,
     output wire [PORTS-1:0]        m_rready,
     input  wire [PORTS*DATA_W-1:0] m_rdata,
@@ -64,6 +83,8 @@ module dna_chunk #(
     input  wire                    m_awready,
     output wire [ADDR_W-1:0]       m_awaddr,
     output wire [7:0]              m_awlen,
+    output wire                    m_awchip,
+    output wire [15:0]             m_awreaders,
     output wire                    m_wvalid,
     input  wire                    m_wready,
     output wire [DATA_W-1:0]       m_wdata,
@@ -104,7 +125,7 @@ module dna_chunk #(
   endgenerate
 
   // ---- word streams ----
-  wire [PORTS-1:0]     word_valid, word_first, word_last, word_signal;
+  wire [PORTS-1:0]     word_valid, word_first, word_last, word_signal, word_pass_last;
   wire [PORTS*128-1:0] word_data;
   wire [PORTS*3-1:0]   word_dest;
   wire [PORTS*14-1:0]  word_base;
@@ -121,10 +142,15 @@ module dna_chunk #(
   reg  [11:0] loaded_input, loaded_weight, loaded_residual;
   reg  [11:0] freed_input, freed_weight, freed_param, freed_residual;
   reg  [11:0] ready, stored;
-  reg  [19:0] committed;
-  wire        free_input, free_weight, free_param, free_residual, tile_ready, store_read, store_committed;
+  wire        free_input, free_weight, free_param, free_residual, tile_ready, store_read, store_committed, pass_committed;
+  wire        act_fetched = word_valid[0] && word_last[0] && (act_dest == `DNA_DEST_INPUT || act_dest == `DNA_DEST_RESIDUAL);
   wire        act_loaded = word_valid[0] && word_last[0] && word_signal[0];
   wire        wgt_loaded = word_valid[WP] && word_last[WP] && word_signal[WP];
+  // {pass, index} after one more event, the last one of the pass or not.
+  function [`DNA_COMMIT_BITS-1:0] after(input [`DNA_COMMIT_BITS-1:0] counter, input pass_last);
+    after = pass_last ? {counter[23:20] + 4'd1, 20'd0} : {counter[23:20], counter[19:0] + 20'd1};
+  endfunction
+
   always @(posedge clk) begin
     if (act_loaded && act_dest == `DNA_DEST_INPUT) loaded_input <= loaded_input + 12'd1;
     if (act_loaded && act_dest == `DNA_DEST_RESIDUAL) loaded_residual <= loaded_residual + 12'd1;
@@ -136,7 +162,8 @@ module dna_chunk #(
     if (free_residual) freed_residual <= freed_residual + 12'd1;
     if (tile_ready) ready <= ready + 12'd1;
     if (store_read) stored <= stored + 12'd1;
-    if (store_committed) committed <= committed + 20'd1;
+    if (store_committed) committed <= after(committed, pass_committed);
+    if (act_fetched) fetched <= after(fetched, word_pass_last[0]);
     if (!rst_n || start) begin
       loaded_input    <= 12'd0;
       loaded_weight   <= 12'd0;
@@ -147,7 +174,8 @@ module dna_chunk #(
       freed_residual  <= 12'd0;
       ready           <= 12'd0;
       stored          <= 12'd0;
-      committed       <= 20'd0;
+      committed       <= {`DNA_COMMIT_BITS{1'b0}};
+      fetched         <= {`DNA_COMMIT_BITS{1'b0}};
     end
   end
 
@@ -156,13 +184,16 @@ module dna_chunk #(
   wire all_idle = &read_idle && compute_idle && write_idle && !queue_valid[QC] && !queue_valid[QW];
   assign error_read  = |read_error;
   assign error_write = write_error;
+  wire halted = error_read || error_write || halt;
   dna_sequencer #(
       .PORTS(PORTS)
   ) sequencer (
       .clk          (clk),
       .rst_n        (rst_n),
       .start        (start),
-      .halt         (error_read || error_write),
+      .halt         (halted),
+      .passes       (passes),
+      .buffer_mask  (buffer_mask),
       .done         (done),
       .word_valid   (word_valid[WP]),
       .word_data    (word_data[WP*128+:128]),
@@ -178,7 +209,7 @@ module dna_chunk #(
       .compute_valid(queue_in_valid[QC]),
       .compute_ready(queue_in_ready[QC]),
       .idle         (all_idle),
-      .committed    (committed)
+      .committed_pass(committed[23:20])
   );
 
   // ---- read ports ----
@@ -191,7 +222,8 @@ module dna_chunk #(
           .ADDR_W     (ADDR_W),
           .DATA_W     (DATA_W),
           .BURST      (BURST),
-          .OUTSTANDING(OUTSTANDING)
+          .OUTSTANDING(OUTSTANDING),
+          .CHUNKS     (CHUNKS)
       ) port (
           .clk           (clk),
           .rst_n         (rst_n),
@@ -203,6 +235,9 @@ module dna_chunk #(
           .freed_param   (freed_param),
           .freed_residual(freed_residual),
           .committed     (committed),
+          .halt          (halted),
+          .committed_all (committed_all),
+          .fetched_all   (fetched_all),
           .base_program  (base_program),
           .base_input    (base_input),
           .base_output   (base_output),
@@ -213,6 +248,7 @@ module dna_chunk #(
           .word_last     (word_last[q]),
           .word_dest     (word_dest[q*3+:3]),
           .word_signal   (word_signal[q]),
+          .word_pass_last(word_pass_last[q]),
           .word_base     (word_base[q*14+:14]),
           .word_cols     (word_cols[q*10+:10]),
           .word_groups   (word_groups[q*12+:12]),
@@ -230,6 +266,8 @@ module dna_chunk #(
           .m_axi_arlen   (m_arlen[q*8+:8]),
           .m_axi_arsize  (arsize_unused),
           .m_axi_arburst (arburst_unused),
+          .m_axi_archip  (m_archip[q]),
+          .m_axi_arpeer  (m_arpeer[q*4+:4]),
           .m_axi_rvalid  (m_rvalid[q]),
           .m_axi_rready  (m_rready[q]),
           .m_axi_rdata   (m_rdata[q*DATA_W+:DATA_W]),
@@ -266,7 +304,7 @@ module dna_chunk #(
       .rst_n          (rst_n),
       .job_valid      (queue_valid[QC]),
       .job_ready      (queue_ready[QC]),
-      .job            (queue_job[QC*256+:256]),
+      .job            (compute_job),
       .layer_valid    (layer_valid[0]),
       .layer_job      (layer_job),
       .layer_done     (layer_done),
@@ -317,7 +355,8 @@ module dna_chunk #(
       .DATA_W     (DATA_W),
       .BURST      (BURST),
       .OUTSTANDING(OUTSTANDING),
-      .RD_LATENCY (2)
+      .RD_LATENCY (2),
+      .CHUNKS     (CHUNKS)
   ) write (
       .clk            (clk),
       .rst_n          (rst_n),
@@ -325,6 +364,9 @@ module dna_chunk #(
       .job_ready      (queue_ready[QW]),
       .job            (queue_job[QW*256+:256]),
       .ready          (ready),
+      .halt           (halted),
+      .committed_all  (committed_all),
+      .fetched_all    (fetched_all),
       .base_program   (base_program),
       .base_input     (base_input),
       .base_output    (base_output),
@@ -335,6 +377,7 @@ module dna_chunk #(
       .stored         (store_read),
       .committed_pulse(store_committed),
       .layer_commit   (layer_commit),
+      .pass_commit    (pass_committed),
       .idle           (write_idle),
       .error          (write_error),
       .clear          (start),
@@ -344,6 +387,8 @@ module dna_chunk #(
       .m_axi_awlen    (m_awlen),
       .m_axi_awsize   (awsize_unused),
       .m_axi_awburst  (awburst_unused),
+      .m_axi_awchip   (m_awchip),
+      .m_axi_awreaders(m_awreaders),
       .m_axi_wvalid   (m_wvalid),
       .m_axi_wready   (m_wready),
       .m_axi_wdata    (m_wdata),
@@ -380,12 +425,20 @@ module dna_chunk #(
       cycle <= 32'd0;
     end
   end
+  // The TILE at work: popped before its own event, and not before the event of the one before it.
+  reg          tile_pass_last;
+  wire [255:0] compute_job = queue_job[QC*256+:256];
+  always @(posedge clk)
+    if (queue_valid[QC] && queue_ready[QC]) tile_pass_last <= compute_job[`DNA_OP] == `DNA_OP_TILE && compute_job[`DNA_TILE_PASS_LAST];
+
   assign compute_event    = layer_last;
+  assign compute_close    = layer_last && tile_pass_last;
+  assign commit_close     = pass_committed;
   assign compute_snapshot = {count_job, count_output, count_residual, count_weight, count_input, count_busy, cycle};
   assign commit_event     = layer_commit;
   assign commit_cycle     = cycle;
 
-  wire unused = &{1'b0, layer_valid, word_groups, word_cols, word_row0, word_col0, word_base, word_dest};
+  wire unused = &{1'b0, layer_valid, word_pass_last, word_groups, word_cols, word_row0, word_col0, word_base, word_dest};
 endmodule
 
 `default_nettype wire

@@ -1,6 +1,7 @@
 // Statistics per layer: what the chunk recorded when a layer was computed, and when its last write was answered.
 //
-// The n-th `compute_event` since `start` stores its snapshot in entry n, the n-th `commit_event` its cycle. Events beyond the
+// The n-th `compute_event` since `start` stores its snapshot in entry n, the n-th `commit_event` its cycle, until the event that
+// comes with `compute_close`, `commit_close` (these included): the first pass is recorded. Events beyond the
 // last entry are dropped and the counts stay at LAYERS. An entry not yet recorded since `start` reads 0.
 //
 // Timing: an event in cycle t is counted from t + 2 on and shown from t + 3 on; `select` in cycle t is followed in t + 1.
@@ -15,8 +16,10 @@ module dna_layer_stats #(
     input  wire         rst_n,
     input  wire         start,
     input  wire         compute_event,
+    input  wire         compute_close,
     input  wire [223:0] compute_snapshot,
     input  wire         commit_event,
+    input  wire         commit_close,
     input  wire [31:0]  commit_cycle,
     input  wire [15:0]  select,
     output reg  [15:0]  computed,
@@ -32,6 +35,7 @@ module dna_layer_stats #(
     end
   endgenerate
 
+  reg          compute_open, commit_open;
   reg          compute_s1, commit_s1;
   reg  [223:0] snapshot_s1;
   reg  [31:0]  commit_cycle_s1;
@@ -39,13 +43,17 @@ module dna_layer_stats #(
   wire         store_commit  = commit_s1 && committed < LAYERS;
 
   always @(posedge clk) begin
-    compute_s1      <= compute_event;
-    commit_s1       <= commit_event;
+    if (compute_close) compute_open <= 1'b0;
+    if (commit_close) commit_open <= 1'b0;
+    compute_s1      <= compute_event && compute_open;
+    commit_s1       <= commit_event && commit_open;
     snapshot_s1     <= compute_snapshot;
     commit_cycle_s1 <= commit_cycle;
     if (store_compute) computed <= computed + 16'd1;
     if (store_commit) committed <= committed + 16'd1;
     if (start || !rst_n) begin
+      compute_open <= 1'b1;
+      commit_open  <= 1'b1;
       compute_s1 <= 1'b0;
       commit_s1  <= 1'b0;
       computed   <= 16'd0;

@@ -1,27 +1,35 @@
-// DMA read port: executes LOAD jobs on an AXI4 master and streams words of 16 bytes to the buffers.
+// DMA read port: executes LOAD jobs on an AXI4 master or an on-chip link and streams words of 16 bytes to the buffers.
 //
 // A LOAD leaves the queue when the freed counter of its destination and `committed` have reached what it waits for. Its runs
 // are cut into aligned bursts; at most OUTSTANDING of them are under way (put into the address register, last beat not yet
 // come). Space was reserved by the waits, so `m_axi_rready` is always 1 and the stream never waits. Data of several jobs
 // may be under way at once; the stream keeps the order of the jobs.
 // A LAYER job waits until all earlier LOADs have left the stream register, then holds `layer_valid` until `layer_done`.
+// A WAIT job leaves the queue as soon as its counter has the value, whatever is still under way (dna_wait.v).
+//
+// A burst's target is `m_axi_archip`: 0 memory, 1 the link from chunk `m_axi_arpeer`, there the address is 16 times the job's
+// word address. Only one target has bursts under way at a time, so whoever joins the targets to the one bus selects by
+// these registers alone.
 //
 // Timing, exactly (the model is dna/cost/ports.py). "In cycle t": sampled at rising clock edge t.
 //   popped           job_valid and job_ready, of a LOAD: first cycle >= the job is visible, its waits hold, the last
-//                    burst of the LOAD before entered the address register, a LAYER before was popped in an earlier cycle.
+//                    burst of the LOAD before entered the address register, a LAYER or WAIT before was popped in an
+//                    earlier cycle.
 //   enters(n)        burst n enters the address register in the first cycle >= popped + 1, enters(n - 1) + 1,
-//                    last_beat(n - OUTSTANDING) + 1, address register empty or being emptied.
+//                    last_beat(n - OUTSTANDING) + 1, address register empty or being emptied; if burst n - 1 had
+//                    another target, also last_beat(n - 1) + 1.
 //   arvalid          from cycle enters(n) + 1 on.
 //   word_valid       in the cycle after the beat that completes the word.
 //   layer_valid      from the cycle after the first one with the LAYER job visible and the port quiet; after a LOAD the port
 //                    is quiet from the cycle after the one with its last word on the stream.
 //   LAYER popped     in the cycle with layer_done.
+//   WAIT popped      in the first cycle in which it is visible and its condition holds.
 //
-// Handshake: `job` is stable while `job_valid`; only LOAD and LAYER may come. `idle`: no job waits and none is under way.
+// Handshake: `job` is stable while `job_valid`; only LOAD, LAYER and WAIT may come. `idle`: no job waits and none is under way.
 // `error` stays set after a beat with RRESP of SLVERR or DECERR until `clear`; the data of such a beat is used all the same.
 //
 // Parameters: ADDR_W 32 to 64; DATA_W 64 or 128; BURST 2 to 256 beats, a power of two, at most 4096 bytes;
-// OUTSTANDING 1 to 32 bursts.
+// OUTSTANDING 1 to 32 bursts; CHUNKS 1 to 16, whose counters a WAIT may look at. Links need DATA_W 128.
 `default_nettype none
 `include "isa.vh"
 
@@ -29,7 +37,8 @@ module dna_read_port #(
     parameter ADDR_W      = 32,
     parameter DATA_W      = 128,
     parameter BURST       = 16,
-    parameter OUTSTANDING = 8
+    parameter OUTSTANDING = 8,
+    parameter CHUNKS      = 1
 ) (
     input  wire                clk,
     input  wire                rst_n,
@@ -42,12 +51,17 @@ module dna_read_port #(
     input  wire [11:0]         freed_weight,
     input  wire [11:0]         freed_param,
     input  wire [11:0]         freed_residual,
-    input  wire [19:0]         committed,
+    input  wire [`DNA_COMMIT_BITS-1:0] committed,
 
-    // Byte addresses, multiples of 4096.
+    // Counters of all chunks, chunk 0's lowest; `halt` ends all waiting for them.
+    input  wire                halt,
+    input  wire [CHUNKS*`DNA_COMMIT_BITS-1:0] committed_all,
+    input  wire [CHUNKS*`DNA_COMMIT_BITS-1:0] fetched_all,
+
+    // Byte addresses, multiples of 4096; four of INPUT and OUTPUT, selected by the job's `buffer`, 0 lowest.
     input  wire [ADDR_W-1:0]   base_program,
-    input  wire [ADDR_W-1:0]   base_input,
-    input  wire [ADDR_W-1:0]   base_output,
+    input  wire [4*ADDR_W-1:0] base_input,
+    input  wire [4*ADDR_W-1:0] base_output,
     input  wire [ADDR_W-1:0]   base_work,
 
     output reg                 word_valid,
@@ -56,6 +70,7 @@ module dna_read_port #(
     output reg                 word_last,    // last word of its job
     output reg  [2:0]          word_dest,
     output reg                 word_signal,
+    output reg                 word_pass_last,
     output reg  [13:0]         word_base,
     output reg  [9:0]          word_cols,
     output reg  [11:0]         word_groups,
@@ -76,6 +91,8 @@ module dna_read_port #(
     output reg  [7:0]          m_axi_arlen,
     output wire [2:0]          m_axi_arsize,
     output wire [1:0]          m_axi_arburst,
+    output reg                 m_axi_archip,
+    output reg  [3:0]          m_axi_arpeer,
     input  wire                m_axi_rvalid,
     output wire                m_axi_rready,
     input  wire [DATA_W-1:0]   m_axi_rdata,
@@ -83,7 +100,7 @@ module dna_read_port #(
     input  wire                m_axi_rlast
 );
   localparam QUEUE     = (OUTSTANDING < 2) ? 2 : OUTSTANDING;
-  localparam INFO_W    = 3 + 1 + 14 + 10 + 12 + 10 + 10;
+  localparam INFO_W    = 3 + 1 + 1 + 14 + 10 + 12 + 10 + 10;
   localparam FLIGHT_W  = $clog2(OUTSTANDING + 1);
 
   generate
@@ -109,14 +126,31 @@ module dna_read_port #(
 
   // Modular comparison: the counter may be ahead by less than half its range.
   wire free_ok   = dest == `DNA_DEST_PROGRAM || freed - job[`DNA_LOAD_WAIT_FREE] < 12'd2048;
-  wire commit_ok = committed >= job[`DNA_LOAD_WAIT_COMMIT];
+  wire [`DNA_COMMIT_BITS-1:0] committed_ahead = committed - job[`DNA_LOAD_WAIT_COMMIT];
+  wire commit_ok = !committed_ahead[`DNA_COMMIT_BITS-1];
+  wire ahead_unused = &{1'b0, committed_ahead};
 
+  wire       is_wait = job[`DNA_OP] == `DNA_OP_WAIT;
+  wire       reached;
+  dna_wait #(
+      .CHUNKS(CHUNKS)
+  ) u_wait (
+      .job          (job),
+      .halt         (halt),
+      .committed_all(committed_all),
+      .fetched_all  (fetched_all),
+      .reached      (reached)
+  );
+
+  wire [1:0]       buffer = job[`DNA_LOAD_BUFFER];
+  wire             chip   = job[`DNA_LOAD_REGION] == `DNA_REGION_CHIP;
   reg [ADDR_W-1:0] region;
   always @* begin
     case (job[`DNA_LOAD_REGION])
       `DNA_REGION_PROGRAM: region = base_program;
-      `DNA_REGION_INPUT:   region = base_input;
-      `DNA_REGION_OUTPUT:  region = base_output;
+      `DNA_REGION_INPUT:   region = base_input[buffer*ADDR_W+:ADDR_W];
+      `DNA_REGION_OUTPUT:  region = base_output[buffer*ADDR_W+:ADDR_W];
+      `DNA_REGION_CHIP:    region = {ADDR_W{1'b0}};
       default:             region = base_work;
     endcase
   end
@@ -125,7 +159,7 @@ module dna_read_port #(
   wire load_ready;
   wire load_taken = load_valid && load_ready;
   wire layer_taken = layer_valid && layer_done;
-  assign job_ready = (load_valid && load_ready) || layer_taken;
+  assign job_ready = (load_valid && load_ready) || layer_taken || (job_valid && is_wait && reached);
   assign layer_job = job;
 
   // ---- Bursts, and the address register.
@@ -136,8 +170,14 @@ module dna_read_port #(
   wire              burst_first_unused;
   wire              burst_last;
 
+  // The address register keeps the target of the burst before; the job at work has its own.
+  reg                job_chip;
+  reg  [3:0]         job_peer;
+  wire same_target = job_chip == m_axi_archip && (!job_chip || job_peer == m_axi_arpeer);
+
   reg [FLIGHT_W-1:0] in_flight;
-  wire burst_ready = in_flight != OUTSTANDING[FLIGHT_W-1:0] && (!m_axi_arvalid || m_axi_arready);
+  wire burst_ready = in_flight != OUTSTANDING[FLIGHT_W-1:0] && (!m_axi_arvalid || m_axi_arready)
+                     && (same_target || in_flight == {FLIGHT_W{1'b0}});
   wire burst_taken = burst_valid && burst_ready;
 
   dna_burst_splitter #(
@@ -175,10 +215,17 @@ module dna_read_port #(
   end
 
   always @(posedge clk) begin
+    if (load_taken) begin
+      job_chip <= chip;
+      job_peer <= job[`DNA_LOAD_PEER];
+    end
     if (burst_taken) begin
       m_axi_araddr <= burst_address;
       m_axi_arlen  <= burst_beats_m1;
+      m_axi_archip <= job_chip;
+      m_axi_arpeer <= job_peer;
     end
+    if (!rst_n) m_axi_archip <= 1'b0;
   end
 
   // ---- What is under way: one bit per burst (last of its job), one record per job.
@@ -216,8 +263,8 @@ module dna_read_port #(
       .rst_n    (rst_n),
       .in_valid (load_taken),
       .in_ready (info_ready_unused),
-      .in_data  ({dest, job[`DNA_LOAD_SIGNAL], job[`DNA_LOAD_BASE], job[`DNA_LOAD_COLS], job[`DNA_LOAD_GROUPS],
-                  job[`DNA_LOAD_ROW0], job[`DNA_LOAD_COL0]}),
+      .in_data  ({dest, job[`DNA_LOAD_SIGNAL], job[`DNA_LOAD_PASS_LAST], job[`DNA_LOAD_BASE], job[`DNA_LOAD_COLS],
+                  job[`DNA_LOAD_GROUPS], job[`DNA_LOAD_ROW0], job[`DNA_LOAD_COL0]}),
       .out_valid(info_valid_unused),
       .out_ready(job_end),
       .out_data (info),
@@ -269,7 +316,7 @@ module dna_read_port #(
       word_data  <= word;
       word_first <= at_first;
       word_last  <= job_end;
-      {word_dest, word_signal, word_base, word_cols, word_groups, word_row0, word_col0} <= info;
+      {word_dest, word_signal, word_pass_last, word_base, word_cols, word_groups, word_row0, word_col0} <= info;
     end
   end
 

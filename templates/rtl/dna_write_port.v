@@ -1,28 +1,37 @@
-// DMA write port: executes STORE jobs, from the output buffer to an AXI4 master.
+// DMA write port: executes STORE jobs, from the output buffer to an AXI4 master or to on-chip links.
 //
 // A STORE leaves the queue when `ready` has reached what it waits for. Its runs are cut into aligned bursts; at most
 // OUTSTANDING of them are under way (put into the address register, response not yet come). Words are read from the buffer
 // packed, from `base` on, into a small queue that is never overrun: a read is issued only if its word has a place there.
 // One beat per cycle within and across bursts, runs and jobs. WVALID does not wait for AWREADY, nor anything for a response
 // but the limit on bursts under way. Strobes are always all ones.
+// A WAIT job leaves the queue as soon as its counter has the value, whatever is still under way (dna_wait.v).
+//
+// A burst's target is `m_axi_awchip`: 0 memory, 1 the links to all chunks of the mask `m_axi_awreaders`, there the address
+// is 16 times the job's word address. Only one target has bursts under way at a time, so these registers also
+// tell where the beats on the bus belong.
 //
 // Timing, exactly (the model is dna/cost/ports.py), for a memory that takes every address and beat at once; L is RD_LATENCY,
 // S is 1 with 128 and 2 with 64 bits. "In cycle t": sampled at rising clock edge t.
 //   popped           job_valid and job_ready: first cycle >= the job is visible, its wait holds, the last burst of the job
-//                    before entered the address register.
+//                    before entered the address register, a WAIT before was popped in an earlier cycle.
 //   enters(n)        burst n enters the address register in the first cycle >= popped + 1, enters(n - 1) + 1,
-//                    response(n - OUTSTANDING) + 1, address register empty or being emptied. awvalid follows in the next.
+//                    response(n - OUTSTANDING) + 1, address register empty or being emptied; if burst n - 1 had another
+//                    target, also response(n - 1) + 1. awvalid follows in the next.
 //   issue(m)         word m is asked for in the first cycle >= enters(its burst) + 1, issue(m - 1) + S; rd_en in the next.
 //   rd_data          is sampled L cycles after rd_en.
 //   W                the word's beats are on the bus in cycle issue + L + 3 and, with 64 bits, the next one.
 //   stored           in the cycle after the job's last word was sampled: issue + L + 2.
-//   committed_pulse  in the cycle after the job's last response; layer_commit with it if the job has `layer_last`.
+//   committed_pulse  in the cycle after the job's last response; layer_commit with it if the job has `layer_last`, pass_commit
+//                    if it has `pass_last`.
+//   WAIT popped      in the first cycle in which it is visible and its condition holds.
 //
-// Handshake: `job` is stable while `job_valid`; only STORE may come. `idle`: no job waits, none is under way and the last
+// Handshake: `job` is stable while `job_valid`; only STORE and WAIT may come. `idle`: no job waits, none is under way and the last
 // commit has been counted. `error` stays set after a BRESP of SLVERR or DECERR until `clear`; the job commits all the same.
 //
 // Parameters: ADDR_W 32 to 64; DATA_W 64 or 128; BURST 2 to 256 beats, a power of two, at most 4096 bytes;
-// OUTSTANDING 1 to 32 bursts; RD_LATENCY 1 to 8 cycles from rd_en to rd_data.
+// OUTSTANDING 1 to 32 bursts; RD_LATENCY 1 to 8 cycles from rd_en to rd_data; CHUNKS 1 to 16, whose counters a WAIT may
+// look at. Links need DATA_W 128.
 `default_nettype none
 `include "isa.vh"
 
@@ -31,7 +40,8 @@ module dna_write_port #(
     parameter DATA_W      = 128,
     parameter BURST       = 16,
     parameter OUTSTANDING = 8,
-    parameter RD_LATENCY  = 2
+    parameter RD_LATENCY  = 2,
+    parameter CHUNKS      = 1
 ) (
     input  wire                clk,
     input  wire                rst_n,
@@ -39,15 +49,20 @@ module dna_write_port #(
     input  wire                job_valid,
     output wire                job_ready,
     // verilator lint_off UNUSEDSIGNAL
-    input  wire [255:0]        job,             // the opcode and the bits above the fields are not looked at
+    input  wire [255:0]        job,             // the bits above the fields are not looked at
     // verilator lint_on UNUSEDSIGNAL
 
     input  wire [11:0]         ready,           // counter of finished output tiles
 
-    // Byte addresses, multiples of 4096.
+    // Counters of all chunks, chunk 0's lowest; `halt` ends all waiting for them.
+    input  wire                halt,
+    input  wire [CHUNKS*`DNA_COMMIT_BITS-1:0] committed_all,
+    input  wire [CHUNKS*`DNA_COMMIT_BITS-1:0] fetched_all,
+
+    // Byte addresses, multiples of 4096; four of INPUT and OUTPUT, selected by the job's `buffer`, 0 lowest.
     input  wire [ADDR_W-1:0]   base_program,
-    input  wire [ADDR_W-1:0]   base_input,
-    input  wire [ADDR_W-1:0]   base_output,
+    input  wire [4*ADDR_W-1:0] base_input,
+    input  wire [4*ADDR_W-1:0] base_output,
     input  wire [ADDR_W-1:0]   base_work,
 
     output reg                 rd_en,
@@ -57,6 +72,7 @@ module dna_write_port #(
     output reg                 stored,
     output reg                 committed_pulse,
     output reg                 layer_commit,
+    output reg                 pass_commit,
 
     output wire                idle,
     output reg                 error,
@@ -68,6 +84,8 @@ module dna_write_port #(
     output reg  [7:0]          m_axi_awlen,
     output wire [2:0]          m_axi_awsize,
     output wire [1:0]          m_axi_awburst,
+    output reg                 m_axi_awchip,
+    output reg  [15:0]         m_axi_awreaders,
     output reg                 m_axi_wvalid,
     input  wire                m_axi_wready,
     output reg  [DATA_W-1:0]   m_axi_wdata,
@@ -93,17 +111,32 @@ module dna_write_port #(
 
   // ---- The job at the head of the queue: may it start?
   // Modular comparison: the counter may be ahead by less than half its range.
-  wire store_valid = job_valid && ready - job[`DNA_STORE_WAIT_READY] < 12'd2048;
+  wire is_wait     = job[`DNA_OP] == `DNA_OP_WAIT;
+  wire store_valid = job_valid && !is_wait && ready - job[`DNA_STORE_WAIT_READY] < 12'd2048;
   wire store_ready;
   wire store_taken = store_valid && store_ready;
-  assign job_ready = store_valid && store_ready;
+  wire reached;
+  assign job_ready = (store_valid && store_ready) || (job_valid && is_wait && reached);
 
+  dna_wait #(
+      .CHUNKS(CHUNKS)
+  ) u_wait (
+      .job          (job),
+      .halt         (halt),
+      .committed_all(committed_all),
+      .fetched_all  (fetched_all),
+      .reached      (reached)
+  );
+
+  wire [1:0]       buffer = job[`DNA_STORE_BUFFER];
+  wire             chip   = job[`DNA_STORE_REGION] == `DNA_REGION_CHIP;
   reg [ADDR_W-1:0] region;
   always @* begin
     case (job[`DNA_STORE_REGION])
       `DNA_REGION_PROGRAM: region = base_program;
-      `DNA_REGION_INPUT:   region = base_input;
-      `DNA_REGION_OUTPUT:  region = base_output;
+      `DNA_REGION_INPUT:   region = base_input[buffer*ADDR_W+:ADDR_W];
+      `DNA_REGION_OUTPUT:  region = base_output[buffer*ADDR_W+:ADDR_W];
+      `DNA_REGION_CHIP:    region = {ADDR_W{1'b0}};
       default:             region = base_work;
     endcase
   end
@@ -114,8 +147,14 @@ module dna_write_port #(
   wire [7:0]        burst_words_m1, burst_beats_m1;
   wire              burst_first, burst_last;
 
+  // The address register keeps the target of the burst before; the job at work has its own.
+  reg                job_chip;
+  reg  [15:0]        job_readers;
+  wire same_target = job_chip == m_axi_awchip && (!job_chip || job_readers == m_axi_awreaders);
+
   reg [FLIGHT_W-1:0] in_flight;
-  wire burst_ready = in_flight != OUTSTANDING[FLIGHT_W-1:0] && (!m_axi_awvalid || m_axi_awready);
+  wire burst_ready = in_flight != OUTSTANDING[FLIGHT_W-1:0] && (!m_axi_awvalid || m_axi_awready)
+                     && (same_target || in_flight == {FLIGHT_W{1'b0}});
   wire burst_taken = burst_valid && burst_ready;
 
   dna_burst_splitter #(
@@ -156,15 +195,21 @@ module dna_write_port #(
     if (burst_taken) begin
       m_axi_awaddr <= burst_address;
       m_axi_awlen  <= burst_beats_m1;
+      m_axi_awchip    <= job_chip;
+      m_axi_awreaders <= job_readers;
     end
+    if (!rst_n) m_axi_awchip <= 1'b0;
   end
 
   reg [13:0] job_base;
-  reg        job_layer_last;
+  reg        job_layer_last, job_pass_last;
   always @(posedge clk) begin
     if (store_taken) begin
       job_base       <= job[`DNA_STORE_BASE];
       job_layer_last <= job[`DNA_STORE_LAYER_LAST];
+      job_pass_last  <= job[`DNA_STORE_PASS_LAST];
+      job_chip       <= chip;
+      job_readers    <= job[`DNA_STORE_READERS];
     end
   end
 
@@ -301,25 +346,25 @@ module dna_write_port #(
     end
   endgenerate
 
-  // ---- Responses: two bits per burst under way.
-  wire ends_job, ends_layer;
+  // ---- Responses: three bits per burst under way.
+  wire ends_job, ends_layer, ends_pass;
   wire response = m_axi_bvalid;
   wire response_ready_unused, response_valid_unused;
   wire [$clog2(QUEUE+1)-1:0] response_level_unused;
   assign m_axi_bready = 1'b1;
 
   dna_fifo #(
-      .WIDTH(2),
+      .WIDTH(3),
       .DEPTH(QUEUE)
   ) u_response (
       .clk      (clk),
       .rst_n    (rst_n),
       .in_valid (burst_taken),
       .in_ready (response_ready_unused),
-      .in_data  ({burst_last && job_layer_last, burst_last}),
+      .in_data  ({burst_last && job_pass_last, burst_last && job_layer_last, burst_last}),
       .out_valid(response_valid_unused),
       .out_ready(response),
-      .out_data ({ends_layer, ends_job}),
+      .out_data ({ends_pass, ends_layer, ends_job}),
       .level    (response_level_unused)
   );
 
@@ -333,9 +378,11 @@ module dna_write_port #(
     if (!rst_n) begin
       committed_pulse <= 1'b0;
       layer_commit    <= 1'b0;
+      pass_commit     <= 1'b0;
     end else begin
       committed_pulse <= response && ends_job;
       layer_commit    <= response && ends_layer;
+      pass_commit     <= response && ends_pass;
     end
   end
 
