@@ -1,248 +1,144 @@
-"""Runs a Program as the hardware does: engines with queues, counters between them, bytes in buffers.
+"""Runs a Program as the hardware does: engines with queues, counters between them, bytes in buffers, memory and links.
 
 It decodes the memory image and knows nothing of networks or mappings, so it checks the compiler independently. Jobs are
 executed whole, one at a time; which engine goes next is open wherever queues and counters leave it open, as in hardware
-it depends on the memory. With a generator that choice is random: results must not depend on it.
+it depends on the memory. With a generator that choice is random, some engines being much slower than others: results
+must not depend on it.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from dna.accelerator.chunk import PAGE_INSTRUCTIONS
-from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, INSTRUCTION_BYTES, REGIONS, WORD_BYTES
-from dna.compile import engines
+from dna.accelerator.isa import REGIONS, WORD_BYTES
+from dna.compile.chunk_machine import ChunkMachine
 from dna.compile.deadlock import ProgramError, run_addresses
 from dna.compile.layout import pack_values, unpack_values, word_addresses
-from dna.compile.program import Instruction, Program, decode
+from dna.compile.program import Instruction, Program
 
-QUEUE_JOBS = 8
-"""Jobs in each engine's queue."""
-POST_TILES = 2
-"""Tiles whose operands are read while the post lanes still work on the first of them."""
+MAX_PASSES = 4
+"""Passes with an input and an output of their own."""
 
 _REGION_NAMES = {code: name for name, code in REGIONS.items()}
-_DESTINATION_NAMES = {code: name for name, code in DESTINATIONS.items()}
+_CHIP = REGIONS["CHIP"]
+_BUFFERED = ("INPUT", "OUTPUT")
+
+Tensors = dict[str, NDArray[np.int64]]
 
 
-def interpret(
-    program: Program, x_HWC: NDArray[np.int64], rng: np.random.Generator | None = None
-) -> dict[str, NDArray[np.int64]]:
-    """Every tensor after one frame, by name, ``input`` and what inserted layers write included, int64
-    [height][width][channels], channels as the network counts them.
+def interpret(program: Program, x_HWC: NDArray[np.int64], rng: np.random.Generator | None = None) -> Tensors:
+    """Every tensor in memory after one frame, by name, ``input`` and what inserted layers write included, int64
+    [height][width][channels], channels as the network counts them. Tensors in on-chip memory are not among them.
 
     Without `rng` each engine works as early as it can. ProgramError if the Program stops before its end, or leaves
-    bytes of channels that do not exist unequal to 0.
+    bytes of channels that do not exist unequal to 0. ValueError if a pass of the Program has several frames.
     """
-    machine = Machine(program, rng)
-    machine.write_tensor("input", x_HWC)
+    (tensors,) = interpret_frames(program, [x_HWC], rng)
+    return tensors
+
+
+def interpret_frames(
+    program: Program, frames_HWC: Sequence[NDArray[np.int64]], rng: np.random.Generator | None = None
+) -> list[Tensors]:
+    """`interpret` for the frames of one pass or several, streamed: the tensors of each frame.
+
+    Of passes before the last only tensors in the regions INPUT and OUTPUT, for the others are written again. ValueError
+    if the frames are no whole passes, or more than `MAX_PASSES`.
+    """
+    passes, rest = divmod(len(frames_HWC), program.frames)
+    if rest or not 1 <= passes <= MAX_PASSES:
+        raise ValueError(f"{len(frames_HWC)} frames; it must be 1 to {MAX_PASSES} times {program.frames}")
+    machine = Machine(program, rng, passes)
+    for index, x_HWC in enumerate(frames_HWC):
+        machine.write_tensor("input", x_HWC, *reversed(divmod(index, program.frames)))
     machine.run()
-    return {name: machine.read_tensor(name) for name in program.tensors}
+    result = []
+    for index in range(len(frames_HWC)):
+        number, frame = divmod(index, program.frames)
+        regions = _BUFFERED if number < passes - 1 else (*_BUFFERED, "WORK")
+        names = [name for name, tensor in program.tensors.items() if tensor.region in regions]
+        result.append({name: machine.read_tensor(name, frame, number) for name in names})
+    return result
 
 
 class Machine:
-    """An accelerator's state: memory, buffers, queues and counters."""
+    """An accelerator's state: memory, links and chunks."""
 
-    def __init__(self, program: Program, rng: np.random.Generator | None = None) -> None:
-        self.program = program
-        self.chunk = program.chunk
-        self.rng = rng
+    def __init__(self, program: Program, rng: np.random.Generator | None = None, passes: int = 1) -> None:
+        """With several passes, up to four have their own INPUT and OUTPUT; further ones use them again."""
+        self.program, self.passes, self.rng = program, passes, rng
         arbitrary = np.random.default_rng(0) if rng is None else rng
-        self.memory = {
-            name: arbitrary.integers(0, 256, (words, WORD_BYTES), np.uint8)
-            for name, words in program.region_words.items()
-        }
-        self.memory["PROGRAM"] = np.frombuffer(program.image, np.uint8).reshape(-1, WORD_BYTES)
-        self.buffers = engines.Buffers.arbitrary(self.chunk, arbitrary)
-        self.counts = dict.fromkeys(
-            [f"{what}.{name}" for what in ("loaded", "freed") for name in ("input", "weight", "param", "residual")]
-            + ["ready", "stored", "committed"],
-            0,
-        )
-        self.instructions = np.zeros((2 * PAGE_INSTRUCTIONS, INSTRUCTION_BYTES), np.uint8)
-        self.pages = 0
-        self.pc = 0
-        self.offered: Instruction | None = None
-        """The instruction at `pc`, once it was read."""
-        self.ports: list[deque[Instruction]] = [deque() for _ in range(self.chunk.ports)]
-        self.compute: deque[Instruction] = deque()
-        self.post: deque[tuple[Instruction, Instruction, NDArray[np.int64]]] = deque()
-        self.write: deque[Instruction] = deque()
-        self.commit: deque[tuple[str, NDArray[np.int64], NDArray[np.uint8]]] = deque()
-        self.capture_layer = Instruction("LAYER")
-        self.compute_layer = Instruction("LAYER")
-        self.sums: NDArray[np.int64] = np.zeros(0, np.int64)
+        buffers = 1 if passes == 1 else 2 if passes == 2 else 4
 
-    def write_tensor(self, name: str, x_HWC: NDArray[np.int64]) -> None:
+        def words(count: int) -> NDArray[np.uint8]:
+            return arbitrary.integers(0, 256, (count, WORD_BYTES), np.uint8)
+
+        self.memory = {
+            name: [words(count) for _ in range(buffers if name in _BUFFERED else 1)]
+            for name, count in program.region_words.items()
+            if name != "PROGRAM"
+        }
+        self.images = [np.frombuffer(chunk.image, np.uint8).reshape(-1, WORD_BYTES) for chunk in program.chunks]
+        self.banks = {(link.writer, link.reader): words(link.words) for link in program.accelerator.links}
+        self.chunks = [
+            ChunkMachine(index, chunk.chunk, passes, buffers - 1, self, arbitrary)
+            for index, chunk in enumerate(program.chunks)
+        ]
+
+    def write_tensor(self, name: str, x_HWC: NDArray[np.int64], frame: int = 0, number: int = 0) -> None:
+        """A tensor of a frame of pass `number` in memory."""
         tensor = self.program.tensors[name]
         words = np.frombuffer(pack_values(tensor, x_HWC), np.uint8).reshape(-1, WORD_BYTES)
-        self.memory[tensor.region][word_addresses(tensor)] = words
+        memory, addresses = self._place(name, frame, number)
+        memory[addresses] = words
 
-    def read_tensor(self, name: str) -> NDArray[np.int64]:
+    def read_tensor(self, name: str, frame: int = 0, number: int = 0) -> NDArray[np.int64]:
+        """A tensor of a frame of pass `number` from memory; ProgramError if a byte that must be 0 is not."""
         tensor = self.program.tensors[name]
-        data = self.memory[tensor.region][word_addresses(tensor)].tobytes()
+        memory, addresses = self._place(name, frame, number)
+        data = memory[addresses].tobytes()
         x = unpack_values(tensor, data)
         if pack_values(tensor, x) != data:
             raise ProgramError(f"tensor '{name}' has bytes unequal to 0 in channels that do not exist")
         return x
 
+    def _place(self, name: str, frame: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        tensor = self.program.tensors[name]
+        buffers = self.memory[tensor.region]
+        return buffers[number % len(buffers)], word_addresses(tensor)
+
     def run(self) -> None:
-        """Executes jobs until END; ProgramError if no engine can go on before."""
-        self._load_page(self.memory["PROGRAM"][: PAGE_INSTRUCTIONS * INSTRUCTION_BYTES // WORD_BYTES], 0)
-        actors: list[Callable[[], bool]] = [
-            self._commit, self._write, self._post, self._compute,
-            *[lambda port=port: self._read(port) for port in range(self.chunk.ports)],  # type: ignore[misc]
-            self._dispatch,
-        ]  # fmt: skip
-        while not self._ended():
-            order = np.arange(len(actors)) if self.rng is None else self.rng.permutation(len(actors))
-            if not any(actors[index]() for index in order):
-                raise ProgramError(f"deadlock before instruction {self.pc}: {self.counts}")
+        """Executes jobs until every chunk is at its last END; ProgramError if no engine can go on before."""
+        actors: list[Callable[[], bool]] = [actor for chunk in self.chunks for actor in chunk.actors]
+        pace = np.ones(len(actors)) if self.rng is None else self.rng.exponential(size=len(actors))
+        while not all(chunk.ended for chunk in self.chunks):
+            times = np.arange(len(actors)) if self.rng is None else self.rng.exponential(pace)
+            if not any(actors[index]() for index in np.argsort(times)):
+                raise ProgramError("; ".join(f"deadlock before instruction {chunk.where}" for chunk in self.chunks))
 
-    def _reached(self, counter: str, threshold: int) -> bool:
-        return (self.counts[counter] - threshold) % (1 << COUNTER_BITS) < 1 << (COUNTER_BITS - 1)
-
-    # ---- sequencer
-
-    def _load_page(self, words: NDArray[np.uint8], base: int) -> None:
-        fetched = words.reshape(-1, INSTRUCTION_BYTES)
-        self.instructions[base : base + len(fetched)] = fetched
-        self.pages += 1
-
-    def _next(self) -> Instruction | None:
-        """The instruction to be handed out next, None while its page is on the way."""
-        if self.pc >= self.pages * PAGE_INSTRUCTIONS:
-            return None
-        if self.offered is None:
-            self.offered = decode(self.instructions[self.pc % (2 * PAGE_INSTRUCTIONS)].tobytes())
-        return self.offered
-
-    def _ended(self) -> bool:
-        following = self._next()
-        queues = (*self.ports, self.compute, self.post, self.write, self.commit)
-        return following is not None and following.op == "END" and not any(queues)
-
-    def _dispatch(self) -> bool:
-        job = self._next()
-        if job is None or job.op == "END":
-            return False
-        queues = {
-            "LOAD": [self.ports[min(job["port"], self.chunk.ports - 1)]],
-            "STORE": [self.write],
-            "TILE": [self.compute],
-            "LAYER": [self.compute, self.ports[0]],
-        }[job.op]
-        if any(len(queue) >= QUEUE_JOBS for queue in queues):
-            return False
-        for queue in queues:
-            queue.append(job)
-        self.pc += 1
-        self.offered = None
-        return True
-
-    # ---- read ports
-
-    def _read(self, port: int) -> bool:
-        if not self.ports[port]:
-            return False
-        job = self.ports[port][0]
-        if job.op == "LAYER":
-            self.capture_layer = job
-        elif not self._load(job):
-            return False
-        self.ports[port].popleft()
-        return True
-
-    def _load(self, job: Instruction) -> bool:
-        dest = _DESTINATION_NAMES[job["dest"]]
-        name = dest.lower()
-        free = dest == "PROGRAM" or self._reached(f"freed.{name}", job["wait_free"])
-        if not free or self.counts["committed"] < job["wait_commit"]:
-            return False
-        words = self.memory[_REGION_NAMES[job["region"]]][run_addresses(job)]
-        if dest == "PROGRAM":
-            self._load_page(words, job["base"])
-            return True
-        if dest == "INPUT":
-            engines.capture(self.buffers, self.capture_layer, job, words)
-        else:
-            self._fill(dest, job["base"], words)
-        self.counts["loaded.weight" if dest == "PARAM" else f"loaded.{name}"] += job["signal"]
-        return True
-
-    def _fill(self, dest: str, base: int, words: NDArray[np.uint8]) -> None:
-        buffers = self.buffers
-        if dest == "WEIGHT":
-            rows = words.reshape(-1, self.chunk.weight_word_bytes).view(np.int8)
-            buffers.weights[base : base + len(rows)] = rows
-        elif dest == "PARAM":
-            values = words.reshape(-1, self.chunk.post_lanes * 8).view(np.uint64)
-            buffers.params[base : base + len(values)] = values
-        else:
-            buffers.residual[base : base + len(words)] = words
-
-    # ---- compute and post
-
-    def _compute(self) -> bool:
-        if not self.compute:
-            return False
-        job = self.compute[0]
-        if job.op == "LAYER":
-            if self.post:
-                return False
-            self.compute_layer = job
-        elif not self._tile(job):
-            return False
-        self.compute.popleft()
-        return True
-
-    def _tile(self, job: Instruction) -> bool:
-        waits = (("loaded.input", "wait_in"), ("loaded.weight", "wait_w"), ("loaded.residual", "wait_res"))
-        if not all(self._reached(counter, job[wait]) for counter, wait in (*waits, ("stored", "wait_out"))):
-            return False
-        if job["last"] and len(self.post) >= POST_TILES:
-            return False
-        layer = self.compute_layer
-        sums = engines.tile_sums(self.chunk, self.buffers, layer, job)
-        if not job["first"]:
-            sums = np.maximum(self.sums, sums) if layer["mode"] == 2 else self.sums + sums
-        self.sums = sums
-        self.counts["freed.input"] += job["free_in"]
-        self.counts["freed.weight"] += job["free_w"]
-        if job["last"]:
-            self.post.append((layer, job, sums))
-        return True
-
-    def _post(self) -> bool:
-        if not self.post:
-            return False
-        layer, job, sums = self.post.popleft()
-        engines.post(self.chunk, self.buffers, layer, job, sums)
-        self.counts["ready"] += 1
-        self.counts["freed.residual"] += layer["residual"]
-        self.counts["freed.param"] += job["free_w"]
-        return True
-
-    # ---- write port
-
-    def _write(self) -> bool:
-        if not self.write or not self._reached("ready", self.write[0]["wait_ready"]):
-            return False
-        job = self.write.popleft()
+    def read(self, chunk: int, job: Instruction) -> NDArray[np.uint8]:
+        """The words [count][16] of a LOAD of this chunk."""
         addresses = run_addresses(job)
-        words = self.buffers.output[job["base"] : job["base"] + len(addresses)].copy()
-        self.commit.append((_REGION_NAMES[job["region"]], addresses, words))
-        self.counts["stored"] += 1
-        return True
+        if job["region"] == _CHIP:
+            bank = self.banks[job["peer"], chunk]
+            return bank[addresses % len(bank)]
+        name = _REGION_NAMES[job["region"]]
+        if name == "PROGRAM":
+            return self.images[chunk][addresses]
+        return self._buffer(name, job)[addresses]
 
-    def _commit(self) -> bool:
-        if not self.commit:
-            return False
-        region, addresses, words = self.commit.popleft()
-        self.memory[region][addresses] = words
-        self.counts["committed"] += 1
-        return True
+    def write(self, chunk: int, job: Instruction, words: NDArray[np.uint8]) -> None:
+        """The words [count][16] of a STORE of this chunk reach memory, or the links to its readers."""
+        addresses = run_addresses(job)
+        if job["region"] != _CHIP:
+            self._buffer(_REGION_NAMES[job["region"]], job)[addresses] = words
+            return
+        for (writer, reader), bank in self.banks.items():
+            if writer == chunk and job["readers"] >> reader & 1:
+                bank[addresses % len(bank)] = words
+
+    def _buffer(self, region: str, job: Instruction) -> NDArray[np.uint8]:
+        return self.memory[region][job["buffer"] if region in _BUFFERED else 0]

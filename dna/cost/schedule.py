@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from dna.accelerator.chunk import Chunk, Memories, Memory, port_memory
+from dna.accelerator.chunk import Memories, Memory, port_memory
 from dna.accelerator.isa import DESTINATIONS, ENGINES, EVENTS
 from dna.accelerator.tile import compute_cycles, mac_cycles, post_cycles
 from dna.compile.deadlock import RECENT
