@@ -13,7 +13,7 @@ DONE_DELAY = 1
 
 
 class Sequencer:
-    """Hands out the bootstrap, then the instructions in order, one per cycle at most.
+    """Hands out the bootstrap, then the instructions in order, one per cycle at most; then all that again, per pass.
 
     Cycles are absolute; `start` is the cycle of the start pulse. For each instruction in turn, ask `earliest`
     (the first cycle in which it may be dispatched if its queue has room), find the first cycle from there on in which
@@ -52,6 +52,15 @@ class Sequencer:
         self._index += 1
         return cycle
 
+    def next_pass(self, committed: int) -> int:
+        """END of a pass that is not the last; returns its cycle. The bootstrap is next, and pages count from 0 again.
+
+        `committed`: first cycle in which this chunk's counter shows that the passes before this one are committed.
+        """
+        cycle = self.dispatch(committed)
+        self._pages, self._index = [], -1
+        return cycle
+
     def finish(self, idle: int) -> int:
-        """END, next in order, with all engines idle and all stores committed from `idle` on; the cycle of `done`."""
+        """END of the last pass, with all engines idle and all STOREs committed from `idle` on; the cycle of `done`."""
         return self.dispatch(idle) + DONE_DELAY

@@ -4,6 +4,9 @@ Cycle numbers: something happens "in cycle t" when it is sampled at rising clock
 set at edge t is therefore seen in cycle t + 1. Jobs must be given in the port's order. The memory is `sim/dna_memory.v`
 without random stalls, or anything that keeps its timing. Every time depends on earlier ones by maxima and constants
 only, so long rows of equal bursts are skipped as soon as they repeat: exact, and fast.
+
+A job's target is memory or on-chip links; a link (`dna_link.v`) is a memory with the timing LINK_MEMORY. When the
+target changes, the port lets all bursts under way end first, so no two targets ever work for it at once.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dna.accelerator.chunk import Chunk, Memory
-from dna.accelerator.isa import WORD_BYTES
+from dna.accelerator.chunk import LINK_MEMORY, Chunk, Memory
+from dna.accelerator.isa import REGIONS, WORD_BYTES
 from dna.compile.program import Instruction
 
 LONG_AGO = -(1 << 60)
@@ -62,6 +65,16 @@ def job_bursts(job: Instruction, words_per_burst: int) -> Iterator[tuple[int, in
     yield words, count
 
 
+MEMORY_TARGET = -1
+
+
+def job_target(job: Instruction) -> int:
+    """Where a job's bursts go: MEMORY_TARGET, or on chip the peer of a LOAD, the readers of a STORE."""
+    if job["region"] != REGIONS["CHIP"]:
+        return MEMORY_TARGET
+    return job["peer" if job.op == "LOAD" else "readers"]
+
+
 @dataclass(frozen=True)
 class LoadTimes:
     popped: int
@@ -89,10 +102,20 @@ class StoreTimes:
 
 
 class _Port(ABC):
-    """What both directions share: the splitter, the address register and the bursts in flight."""
+    """What both directions share: the splitter, the address register, the bursts in flight and the target's server."""
 
     def __init__(self, chunk: Chunk, memory: Memory) -> None:
         self.memory = memory
+        """Behind the AXI master."""
+        self._serving = memory
+        """Timing of the present target."""
+        self._target = MEMORY_TARGET
+        self._server_free = LONG_AGO
+        """First cycle in which the present target can begin another beat."""
+        self._memory_free = LONG_AGO
+        """The same of the memory while another target is the present one."""
+        self._head = 0
+        """First cycle in which the next job can stand at the head of the queue."""
         self._outstanding = chunk.outstanding
         self._burst_words = burst_words(chunk)
         self._beats_per_word = WORD_BYTES // chunk.port_bytes
@@ -111,16 +134,17 @@ class _Port(ABC):
     def _state(self) -> list[int]:
         """All cycles that later bursts depend on."""
         oldest = self._oldest
-        return [self._entered, *self._ends[oldest:], *self._ends[:oldest]]
+        return [self._entered, self._server_free, *self._ends[oldest:], *self._ends[:oldest]]
 
     @property
     def state(self) -> list[int]:
         """All cycles that later jobs depend on."""
-        return [*self._state(), self._free]
+        return [*self._state(), self._memory_free, self._free, self._head]
 
     def _shift(self, cycles: int) -> None:
         """Move all of `_state` by some cycles."""
         self._entered += cycles
+        self._server_free += cycles
         self._ends = [end + cycles for end in self._ends]
 
     def _enter(self, words: int) -> None:
@@ -133,10 +157,31 @@ class _Port(ABC):
     def _move(self, job: Instruction, available: int, waits: int) -> int:
         """Run a job through the port; returns the cycle in which it is popped."""
         popped = max(available, waits, self._free)
+        self._head = popped + 1
         self._entered = max(self._entered, popped)
+        self._aim(job_target(job))
         for words, count in job_bursts(job, self._burst_words):
             self._repeat(words, count)
         self._free = self._entered
+        return popped
+
+    def _aim(self, target: int) -> None:
+        """Turn to the target of the next burst. What a link served before never holds up a burst that has drained."""
+        if target == self._target:
+            return
+        self._entered = max(self._entered, self._ends[self._oldest - 1])
+        if self._target == MEMORY_TARGET:
+            self._memory_free = self._server_free
+        on_chip = target != MEMORY_TARGET
+        self._server_free = LONG_AGO if on_chip else self._memory_free
+        self._serving = LINK_MEMORY if on_chip else self.memory
+        self._target = target
+
+    def wait(self, available: int, reached: int) -> int:
+        """Pop a WAIT: at the head input from cycle `available` on, its counter suffices from cycle `reached` on."""
+        popped = max(available, reached, self._head)
+        self._head = popped + 1
+        self._free = max(self._free, self._head)
         return popped
 
     def _repeat(self, words: int, count: int) -> None:
@@ -162,22 +207,13 @@ class ReadPort(_Port):
 
     def __init__(self, chunk: Chunk, memory: Memory) -> None:
         super().__init__(chunk, memory)
-        self._server_free = LONG_AGO
-        """End of the last burst: the next one's first beat cannot come earlier."""
         self._last_word = LONG_AGO
 
     def _burst(self, words: int) -> int:
-        interval = self.memory.beat_interval
-        first_beat = max(self._entered + 1 + self.memory.read_latency, self._server_free)
+        interval = self._serving.beat_interval
+        first_beat = max(self._entered + 1 + self._serving.read_latency, self._server_free)
         self._server_free = first_beat + words * self._beats_per_word * interval
         return self._server_free - interval
-
-    def _state(self) -> list[int]:
-        return [*super()._state(), self._server_free]
-
-    def _shift(self, cycles: int) -> None:
-        super()._shift(cycles)
-        self._server_free += cycles
 
     def load(self, job: Instruction, available: int, waits: int) -> LoadTimes:
         """Times of a LOAD: at the head input from cycle `available` on, its counters suffice from cycle `waits` on.
@@ -191,7 +227,7 @@ class ReadPort(_Port):
     def layer(self, available: int, walk_cycles: int) -> LayerTimes:
         """Times of a LAYER whose layer_done comes `walk_cycles` (0 or more) after the first cycle with layer_valid."""
         started = max(available, self._last_word + 1, self._free) + 1
-        self._free = started + walk_cycles + 1
+        self._head = self._free = started + walk_cycles + 1
         return LayerTimes(started, started + walk_cycles)
 
 
@@ -204,24 +240,21 @@ class WritePort(_Port):
         self._read_latency = read_latency
         self._issued = LONG_AGO
         """Cycle in which the last word was asked for."""
-        self._server_free = LONG_AGO
-        """First cycle in which the memory can write another beat."""
 
     def _burst(self, words: int) -> int:
-        pace, interval = self._beats_per_word, self.memory.beat_interval
+        pace, interval = self._beats_per_word, self._serving.beat_interval
         first_issue = max(self._entered + 1, self._issued + pace)
         self._issued = first_issue + (words - 1) * pace
         first_beat = max(first_issue + self._read_latency + 3, self._server_free)
         self._server_free = first_beat + words * pace * interval
-        return self._server_free - interval + self.memory.write_latency
+        return self._server_free - interval + self._serving.write_latency
 
     def _state(self) -> list[int]:
-        return [*super()._state(), self._issued, self._server_free]
+        return [*super()._state(), self._issued]
 
     def _shift(self, cycles: int) -> None:
         super()._shift(cycles)
         self._issued += cycles
-        self._server_free += cycles
 
     def store(self, job: Instruction, available: int, waits: int) -> StoreTimes:
         """Times of a STORE: at the head input from cycle `available` on, `ready` suffices from cycle `waits` on."""

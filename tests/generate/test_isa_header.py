@@ -33,7 +33,7 @@ def test_each_range_finds_its_field_in_an_encoded_instruction(opcode: str) -> No
 
 def test_constants_have_the_width_of_their_field() -> None:
     text = render_header()
-    for line in ("DNA_OP_LOAD +4'd1", "DNA_DEST_PROGRAM +3'd4", "DNA_REGION_WORK +2'd3", "DNA_MODE_MAX +2'd2"):
+    for line in ("DNA_OP_LOAD +4'd1", "DNA_DEST_PROGRAM +3'd4", "DNA_REGION_WORK +3'd3", "DNA_MODE_MAX +2'd2"):
         assert re.search(rf"^`define {line}$", text, re.M), line
 
 
