@@ -28,3 +28,17 @@ def test_model_dispatches_one_per_cycle_and_waits_for_queue_and_page() -> None:
         first + 10,
     ]
     assert model.finish(900) == 900 + DONE_DELAY
+
+
+def test_model_starts_over_at_the_end_of_a_pass() -> None:
+    model = Sequencer()
+    model.dispatch()
+    model.page_loaded(100)
+    assert model.next_pass(40) == 100 + PAGE_DELAY
+    # The bootstrap again; the page of the pass before does not count.
+    assert model.dispatch() == 100 + PAGE_DELAY + 1
+    with pytest.raises(LookupError):
+        _ = model.earliest
+    model.page_loaded(200)
+    assert model.next_pass(300) == 300
+    assert model.dispatch(310) == 310
