@@ -11,6 +11,11 @@
 //                    (so I = 1: at once).
 //   B                write_latency cycles after the cycle in which the burst's last beat is written.
 // All three delays are 1 to 65535 and may change at any time; a burst keeps what held when it was taken.
+//
+// With shared_bytes not 0 all ports and both directions share that many bytes per cycle: a beat is served only when its bytes have
+// been saved up (what is not used is lost, but for less than a beat), and the server after the one that was served last is
+// asked first. The delays hold as lower bounds; a W beat is written in the cycle in which it is served.
+//
 // With another stall_seed every channel (AR, R, AW, W, B) stalls at random on top of that: reproducible, from xorshift
 // generators, with a rate per channel between 0 and 7/8 that is drawn anew every 32 cycles.
 //
@@ -22,8 +27,9 @@
 //   1 AR, 2 AW crosses 4 KB      3 AR, 4 AW longer than MAX_BURST        5 AR, 6 AW size, type or alignment
 //   7 AR, 8 AW, 9 W changed or withdrawn while it waited                10 WLAST in the wrong place
 //
-// Parameters: PORTS 1 to 8; ADDR_W 32 to 64; DATA_W 64 or 128; WORDS up to 2^28; MAX_BURST 1 to 256; QUEUE a
-// power of two; NAME_BYTES longest file name.
+// Parameters: PORTS 1 to 32; ADDR_W 32 to 64; DATA_W 64 or 128; NARROW, one bit per port: with DATA_W 128, a port of 64 bits,
+// the lower half of its place; WORDS up to 2^28; MAX_BURST 1 to 256; SETTINGS 1 or PORTS: whether the three delays and
+// MAX_BURST are one for all ports, or one of 16 bits for each; QUEUE a power of two; NAME_BYTES longest file name.
 `default_nettype none
 
 module dna_memory #(
@@ -31,16 +37,19 @@ module dna_memory #(
     parameter ADDR_W     = 32,
     parameter DATA_W     = 128,
     parameter WORDS      = 65536,
-    parameter MAX_BURST  = 256,
+    parameter SETTINGS   = 1,
+    parameter [SETTINGS*16-1:0] MAX_BURST = {SETTINGS{16'd256}},
+    parameter [PORTS-1:0] NARROW = (DATA_W == 64) ? {PORTS{1'b1}} : {PORTS{1'b0}},
     parameter QUEUE      = 64,
     parameter NAME_BYTES = 256
 ) (
     input  wire                      clk,
     input  wire                      rst_n,
 
-    input  wire [15:0]               read_latency,
-    input  wire [15:0]               beat_interval,
-    input  wire [15:0]               write_latency,
+    input  wire [SETTINGS*16-1:0]    read_latency,
+    input  wire [SETTINGS*16-1:0]    beat_interval,
+    input  wire [SETTINGS*16-1:0]    write_latency,
+    input  wire [15:0]               shared_bytes,
     input  wire [31:0]               stall_seed,
 
     input  wire                      error_enable,
@@ -85,7 +94,6 @@ module dna_memory #(
 );
   localparam BYTES = DATA_W / 8;
   localparam ALL   = PORTS * QUEUE;
-  localparam [2:0] SIZE = (DATA_W == 64) ? 3'd3 : 3'd4;
 
   reg [127:0] words [0:WORDS-1];
 
@@ -98,6 +106,7 @@ module dna_memory #(
   // verilator lint_off WIDTHEXPAND
   // verilator lint_off WIDTHTRUNC
   // verilator lint_off UNUSEDSIGNAL
+  wire             shared = shared_bytes != 16'd0;
   reg [47:0]       now;
 
   // Read queue: index port * QUEUE + place. A burst's address moves along with its beats.
@@ -135,11 +144,14 @@ module dna_memory #(
   reg [14:0] rate   [0:PORTS-1];                // five channels, 3 bits each, in eighths
   reg [4:0]  stall;                             // AR, R, AW, W, B
 
+  // Bytes that may be moved in this cycle, and who is asked first: server 2p reads for port p, 2p + 1 writes.
+  integer    saved, turn, after, slot;
+
   integer p, k, at;
   reg [ADDR_W-1:0] address;
   reg [127:0]      word;
   reg [6:0]        shift;
-  reg              bad, beyond;
+  reg              bad, beyond, paid;
 
   function in_error(input [ADDR_W-1:0] byte_address);
     in_error = error_enable && byte_address >= error_first && byte_address <= error_last;
@@ -156,12 +168,34 @@ module dna_memory #(
     end
   endtask
 
+  function integer bytes_of(input integer port);
+    bytes_of = NARROW[port] ? 8 : 16;
+  endfunction
+
+  // Where a port finds its settings.
+  function integer set(input integer port);
+    set = (SETTINGS == 1) ? 0 : 16 * port;
+  endfunction
+
+  // Whether a beat of this server (2 * port + direction) may be moved now; if so, it is paid for.
+  task pay(input integer server);
+    begin
+      paid = !shared;
+      if (!paid && saved >= bytes_of(server / 2)) begin
+        paid  = 1'b1;
+        saved = saved - bytes_of(server / 2);
+        after = server + 1;
+      end
+    end
+  endtask
+
   task check_address(input integer port, input [7:0] rule, input [ADDR_W-1:0] first, input [7:0] length,
                      input [2:0] size, input [1:0] burst);
     begin
-      if (first[11:0] + (length + 1) * BYTES > 4096) broken(port, rule);
-      if (length + 1 > MAX_BURST) broken(port, rule + 8'd2);
-      if (size != SIZE || burst != 2'b01 || first % BYTES != 0) broken(port, rule + 8'd4);
+      if (first[11:0] + (length + 1) * bytes_of(port) > 4096) broken(port, rule);
+      if (length + 1 > MAX_BURST[set(port)+:16]) broken(port, rule + 8'd2);
+      if (size != (NARROW[port] ? 3'd3 : 3'd4) || burst != 2'b01 || first % bytes_of(port) != 0)
+        broken(port, rule + 8'd4);
     end
   endtask
 
@@ -184,24 +218,26 @@ module dna_memory #(
         at            = port * QUEUE + ((r_head[port] + r_count[port]) & (QUEUE - 1));
         r_address[at] = s_axi_araddr[port*ADDR_W+:ADDR_W];
         r_left[at]    = s_axi_arlen[port*8+:8] + 9'd1;
-        r_due[at]     = now + read_latency;
+        r_due[at]     = now + read_latency[set(port)+:16];
         r_count[port] = r_count[port] + 1;
       end
       s_axi_arready[port] <= !stall[0] && r_count[port] < QUEUE;
 
       if (!s_axi_rvalid[port] || s_axi_rready[port]) begin
-        at = port * QUEUE + r_head[port];
-        if (r_count[port] != 0 && r_due[at] <= now + 1 && r_free[port] <= now + 1 && !stall[1]) begin
+        at   = port * QUEUE + r_head[port];
+        paid = 1'b0;
+        if (r_count[port] != 0 && r_due[at] <= now + 1 && r_free[port] <= now + 1 && !stall[1]) pay(2 * port);
+        if (paid) begin
           address = r_address[at];
           beyond  = is_beyond(address);
           word    = beyond ? 128'd0 : words[address>>4];
-          shift   = (DATA_W == 64 && address[3]) ? 7'd64 : 7'd0;
+          shift   = (NARROW[port] && address[3]) ? 7'd64 : 7'd0;
           s_axi_rvalid[port]                 <= 1'b1;
           s_axi_rdata[port*DATA_W+:DATA_W]   <= word >> shift;
           s_axi_rresp[port*2+:2]             <= beyond ? 2'b11 : in_error(address) ? 2'b10 : 2'b00;
           s_axi_rlast[port]                  <= r_left[at] == 9'd1;
-          r_free[port]  = now + 1 + beat_interval;
-          r_address[at] = address + BYTES;
+          r_free[port]  = now + 1 + beat_interval[set(port)+:16];
+          r_address[at] = address + bytes_of(port);
           r_left[at]    = r_left[at] - 9'd1;
           if (r_left[at] == 9'd0) begin
             r_head[port]  = (r_head[port] + 1) & (QUEUE - 1);
@@ -222,26 +258,26 @@ module dna_memory #(
       beyond  = is_beyond(address);
       bad     = in_error(address);
       k       = port * QUEUE + w_head[port];
-      shift   = (DATA_W == 64 && address[3]) ? 7'd64 : 7'd0;
+      shift   = (NARROW[port] && address[3]) ? 7'd64 : 7'd0;
       if (!beyond && !bad) begin
         word = words[address>>4];
         for (i = 0; i < BYTES; i = i + 1) begin
-          if (w_strobe[k][i]) word[shift+i*8+:8] = w_data[k][i*8+:8];
+          if (w_strobe[k][i] && i < bytes_of(port)) word[shift+i*8+:8] = w_data[k][i*8+:8];
         end
         words[address>>4] = word;
       end
       if (w_last[k] != (a_left[at] == 9'd1)) broken(port, 8'd10);
       w_head[port]  = (w_head[port] + 1) & (QUEUE - 1);
       w_count[port] = w_count[port] - 1;
-      w_free[port]  = (w_free[port] > now ? w_free[port] : now) + beat_interval;
-      a_address[at] = address + BYTES;
+      w_free[port]  = (w_free[port] > now ? w_free[port] : now) + beat_interval[set(port)+:16];
+      a_address[at] = address + bytes_of(port);
       a_left[at]    = a_left[at] - 9'd1;
       a_bad[at]     = a_bad[at] || bad;
       a_beyond[at]  = a_beyond[at] || beyond;
       if (a_left[at] == 9'd0) begin
         k         = port * QUEUE + ((b_head[port] + b_count[port]) & (QUEUE - 1));
         // The beat is written at w_free - beat_interval: the server may be behind the bus.
-        b_due[k]  = w_free[port] - beat_interval + write_latency;
+        b_due[k]  = w_free[port] - beat_interval[set(port)+:16] + write_latency[set(port)+:16];
         b_code[k] = a_beyond[at] ? 2'b11 : a_bad[at] ? 2'b10 : 2'b00;
         b_count[port] = b_count[port] + 1;
         a_head[port]  = (a_head[port] + 1) & (QUEUE - 1);
@@ -267,7 +303,9 @@ module dna_memory #(
         w_last[at]    = s_axi_wlast[port];
         w_count[port] = w_count[port] + 1;
       end
-      if (a_count[port] != 0 && w_count[port] != 0) write_beat(port);
+      paid = 1'b0;
+      if (a_count[port] != 0 && w_count[port] != 0 && (!shared || w_free[port] <= now)) pay(2 * port + 1);
+      if (paid) write_beat(port);
       s_axi_awready[port] <= !stall[2] && a_count[port] + b_count[port] < QUEUE;
       s_axi_wready[port]  <= !stall[3] && w_count[port] < QUEUE;
 
@@ -331,6 +369,8 @@ module dna_memory #(
     if (!rst_n) begin
       now = 48'd0;
       for (p = 0; p < PORTS; p = p + 1) reset_port(p);
+      saved = 0;
+      turn  = 0;
       protocol_error = 8'd0;
       protocol_port  = 8'd0;
       s_axi_arready <= {PORTS{1'b1}};
@@ -344,11 +384,25 @@ module dna_memory #(
       w_waits  = {PORTS{1'b0}};
     end else begin
       now = now + 48'd1;
-      for (p = 0; p < PORTS; p = p + 1) begin
-        draw_stalls(p);
-        check_rules(p);
-        serve_read(p);
-        serve_write(p);
+      if (!shared) begin
+        for (p = 0; p < PORTS; p = p + 1) begin
+          draw_stalls(p);
+          check_rules(p);
+          serve_read(p);
+          serve_write(p);
+        end
+      end else begin
+        // What is left of the cycle before is less than a beat: a server that had been waiting would have taken it.
+        saved = (saved < 16 ? saved : 15) + shared_bytes;
+        stall = 5'd0;
+        after = turn;
+        for (p = 0; p < PORTS; p = p + 1) check_rules(p);
+        for (p = 0; p < 2 * PORTS; p = p + 1) begin
+          slot = (turn + p < 2 * PORTS) ? turn + p : turn + p - 2 * PORTS;
+          if (slot % 2 == 0) serve_read(slot / 2);
+          else serve_write(slot / 2);
+        end
+        turn = (after < 2 * PORTS) ? after : after - 2 * PORTS;
       end
       ar_waits = s_axi_arvalid & ~s_axi_arready;
       aw_waits = s_axi_awvalid & ~s_axi_awready;

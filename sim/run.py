@@ -21,7 +21,10 @@ from program_folder import ProgramFolder
 HERE = Path(__file__).resolve().parent
 TOP = "dna_testbench"
 MODES = ("fixed", "stalls")
-"""What is run by default; `faults` is for those who change the hardware."""
+"""What is run by default; `faults` is for those who change the hardware, `shared` for those who wonder what a memory
+does that all ports share."""
+SHARED_BYTES = 16
+"""Bytes per cycle of such a memory, reads and writes together, if not told otherwise."""
 SMALLEST_MEMORY = 1 << 16
 
 
@@ -38,7 +41,15 @@ def memory_words(programs: Sequence[ProgramFolder]) -> int:
 
 
 def simulate(
-    programs: Sequence[Path], *, project: Path, cache: Path, work: Path, modes: Sequence[str], seed: int, waves: bool
+    programs: Sequence[Path],
+    *,
+    project: Path,
+    cache: Path,
+    work: Path,
+    modes: Sequence[str],
+    seed: int,
+    waves: bool,
+    shared_bytes: int = SHARED_BYTES,
 ) -> list[dict[str, Any]]:
     """Run each program in each mode, in one simulation; the results of all that were run."""
     folders = [ProgramFolder(path.resolve()) for path in programs]
@@ -47,7 +58,8 @@ def simulate(
     work.mkdir(parents=True, exist_ok=True)
     tasks = []
     for index, folder in enumerate(folders):
-        tasks += [{"program": str(folder.path), "mode": mode, "seed": seed + index} for mode in modes]
+        common = {"program": str(folder.path), "seed": seed + index, "bytes": shared_bytes}
+        tasks += [{**common, "mode": mode} for mode in modes]
     (work / "tasks.json").write_text(json.dumps(tasks))
     output = work / "simulation.json"
     output.unlink(missing_ok=True)
@@ -67,7 +79,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("programs", nargs="*", type=Path, help="program folders (default: the project's own)")
     parser.add_argument(
-        "--mode", action="append", choices=(*MODES, "faults"), help="run only this mode (default: both)"
+        "--mode",
+        action="append",
+        choices=(*MODES, "shared", "faults"),
+        help="run only this mode (default: fixed and stalls)",
+    )
+    parser.add_argument(
+        "--bytes-per-cycle",
+        type=int,
+        default=SHARED_BYTES,
+        help="mode shared: what all ports together get (default: %(default)s)",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of the stalls and of all values after power-up")
     parser.add_argument("--build", type=Path, default=HERE / "sim_build", help="folder that keeps built simulations")
@@ -83,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results = simulate(
             programs, project=project, cache=given.build.resolve(), work=given.results.resolve(),
             modes=given.mode or MODES, seed=given.seed, waves=given.waves,
+            shared_bytes=given.bytes_per_cycle,
         )  # fmt: skip
     except toolchain.ToolError as error:
         print(error, file=sys.stderr)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dna.accelerator.chunk import Memory
+from dna.accelerator.chunk import Memories, Memory
 from dna.compile.program import Program
 from dna.cost.schedule import Schedule
+from dna.generate.program_folder import images_of
 
 
-def render_readme(program: Program, times: Schedule, memory: Memory, header: str) -> str:
+def render_readme(program: Program, times: Schedule, memory: Memories, header: str) -> str:
     """Text of README.md."""
-    network, chunk = program.network, program.chunk
-    utilisation = network.macs / (times.cycles * chunk.multipliers)
+    network = program.network
+    frames = program.frames * len(times.pass_ends)
     tensor = program.tensors["input"]
-    array = f"{chunk.oc} output channels x {chunk.ic} input channels x {chunk.px} pixel lanes"
     output = program.tensors[program.output]
     return f"""# {network.name} on its accelerator
 
@@ -23,13 +23,10 @@ def render_readme(program: Program, times: Schedule, memory: Memory, header: str
 | network | {len(network.layers)} layers, {network.macs:,} multiply-accumulates per frame |
 | input | {tensor.height} x {tensor.width} x {tensor.channels}, {_kind(tensor.signed)} |
 | output | {output.height} x {output.width} x {output.channels}, {_kind(output.signed)} |
-| MAC array | {array} = {chunk.multipliers} multipliers |
-| post lanes | {chunk.post_lanes} |
-| memory ports | {chunk.ports} AXI4, {8 * chunk.port_bytes} bits |
-| cycles per frame | {times.cycles:,} (multipliers busy {100 * utilisation:.1f} %) |
+{_accelerator(program)}
+{_cycles(program, times, frames)}
 
-The cycles hold for a memory with a latency of {memory.read_latency} cycles (writes {memory.write_latency}) that moves
-one beat every {memory.beat_interval} cycle(s) per port, and are exact: the simulation below counts them.
+{_memory(memory)}
 
 ## Folders
 
@@ -50,7 +47,7 @@ with the reference bit for bit, every layer's cycles with the model. It ends wit
 
 ## Use
 
-Four 4096-byte aligned memory regions are given to the accelerator by their byte addresses, in the registers BASE_*:
+4096-byte aligned memory regions are given to the accelerator by their byte addresses, in the registers BASE_*:
 
 | region | bytes | holds |
 | --- | --- | --- |
@@ -58,8 +55,63 @@ Four 4096-byte aligned memory regions are given to the accelerator by their byte
 
 Write `program.bin` to region PROGRAM and the input to region INPUT, set the base registers, write 1 to CONTROL, wait
 for `irq` or STATUS bit 1 (done), read region OUTPUT. Register addresses are in `program/program.json`. A tensor of
-H x W x C is stored as [H][C / 16, rounded up][W][16] bytes, missing channels 0.
+H x W x C is stored as [H][C / 16, rounded up][W][16] bytes, missing channels 0.{_more(program)}
 """
+
+
+def _accelerator(program: Program) -> str:
+    rows = []
+    several = len(program.chunks) > 1
+    for index, part in enumerate(program.chunks):
+        chunk, name = part.chunk, f"chunk {index}: " if several else ""
+        array = f"{chunk.oc} output channels x {chunk.ic} input channels x {chunk.px} pixel lanes"
+        rows.append(f"| {name}MAC array | {array} = {chunk.multipliers} multipliers |")
+        rows.append(f"| {name}post lanes | {chunk.post_lanes} |")
+        rows.append(f"| {name}memory ports | {chunk.ports} AXI4, {8 * chunk.port_bytes} bits |")
+    for link in program.accelerator.links:
+        rows.append(f"| on-chip memory, chunk {link.writer} to {link.reader} | {link.words} words of 16 bytes |")
+    return "\n".join(rows)
+
+
+def _cycles(program: Program, times: Schedule, frames: int) -> str:
+    multipliers = sum(part.chunk.multipliers for part in program.chunks)
+    busy = f"multipliers busy {100 * frames * program.network.macs / (times.cycles * multipliers):.1f} %"
+    if frames == 1:
+        return f"| cycles per frame | {times.cycles:,} ({busy}) |"
+    passes = len(times.pass_ends)
+    rows = [f"| cycles of {passes} pass(es) of {program.frames} frame(s) | {times.cycles:,} ({busy}) |"]
+    if passes > 1:
+        rows.append(f"| cycles from the end of one pass to the next | {times.interval:,} |")
+    return "\n".join(rows)
+
+
+def _memory(memories: Memories) -> str:
+    different = [memories] if isinstance(memories, Memory) else list(memories)
+    memory = different[0]
+    if any(other != memory for other in different):
+        return (
+            "The cycles hold for a memory with the timing that `program/program.json` gives per port, and are exact:\n"
+            "the simulation below counts them."
+        )
+    latencies = f"a latency of {memory.read_latency} cycles (writes {memory.write_latency})"
+    return f"""The cycles hold for a memory with {latencies} that moves
+one beat every {memory.beat_interval} cycle(s) per port, and are exact: the simulation below counts them."""
+
+
+def _more(program: Program) -> str:
+    """What there is to know with several chunks or frames."""
+    text = ""
+    if len(program.chunks) > 1:
+        text += """
+
+`program.bin` holds the images of all chunks. Chunk 0's begins at BASE_PROGRAM, chunk 1's at BASE_PROGRAM_1, and so on;
+how far they are apart tell `regions.PROGRAM.addresses` in `program/program.json`."""
+    if program.frames > 1:
+        text += f"""
+
+A pass, one run of the Program, is {program.frames} frames. `frame_addresses` of the tensors in `program/program.json`
+say in which word of region INPUT or OUTPUT each begins. Register PASSES says how many passes one start runs."""
+    return text
 
 
 def _kind(signed: bool) -> str:
@@ -73,5 +125,6 @@ def _regions(program: Program) -> str:
         "OUTPUT": "the output",
         "WORK": "all other tensors",
     }
-    rows = [f"| {name} | {16 * program.region_words.get(name, 0)} | {what} |" for name, what in holds.items()]
+    sizes = {name: 16 * words for name, words in program.region_words.items()} | {"PROGRAM": len(images_of(program)[0])}
+    rows = [f"| {name} | {sizes.get(name, 0)} | {what} |" for name, what in holds.items()]
     return "\n".join(rows)

@@ -61,13 +61,18 @@ def written_by(
     return None if found is None else WrittenBy(found[0], tiles, found[1])
 
 
-def describe_tile(program: Path, tensor_name: str, word: int) -> str:
-    """In words, which tile of the tensor holds `word` of its region. `program` is a program folder."""
-    tensor = json.loads((program / "program.json").read_text())["tensors"][tensor_name]
-    image = (program / "program.bin").read_bytes()
+def describe_tile(program: Path, tensor_name: str, word: int, frame: int = 0) -> str:
+    """In words, which tile of the tensor, in a frame of a pass, holds `word` of its region; `program` is the folder."""
+    content = json.loads((program / "program.json").read_text())
+    tensor = content["tensors"][tensor_name]
+    data = (program / "program.bin").read_bytes()
+    starts = content["regions"]["PROGRAM"]["addresses"]
     row, pitch = tensor["groups"] * tensor["width"], tensor["row_words"]
     words = (tensor["height"] - 1) * pitch + row
-    found = written_by(image, tensor["region"], tensor["address"], words, word, row, pitch)
-    if found is None:
-        return "no tile writes it"
-    return f"tile {found.tile + 1} of {found.tiles} (instruction {found.instruction})"
+    for chunk, start in enumerate(starts):
+        image = data[start - starts[0] :]
+        found = written_by(image, tensor["region"], tensor["frame_addresses"][frame], words, word, row, pitch)
+        if found is not None:
+            where = f" of chunk {chunk}" if len(starts) > 1 else ""
+            return f"tile {found.tile + 1} of {found.tiles} (instruction {found.instruction}{where})"
+    return "no tile writes it"

@@ -145,7 +145,7 @@ module ports_rig #(
       .PORTS(2), .ADDR_W(32), .DATA_W(DATA_W), .WORDS(32768), .MAX_BURST(BURST)
   ) u_memory (
       .clk(clk), .rst_n(rst_n), .read_latency(read_latency), .beat_interval(beat_interval),
-      .write_latency(write_latency), .stall_seed(stall_seed),
+      .write_latency(write_latency), .shared_bytes(16'd0), .stall_seed(stall_seed),
       .error_enable(error_enable), .error_first(error_first), .error_last(error_last),
       .load(here == 3'd3), .dump(here == 3'd4), .file_name(file_name), .file_first(file_first), .file_last(file_last),
       .protocol_error(protocol_error), .protocol_port(protocol_port_unused),

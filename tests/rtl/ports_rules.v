@@ -18,7 +18,7 @@ module ports_rules;
 
   dna_memory #(.WORDS(1024), .MAX_BURST(16), .QUEUE(2)) u_memory (
       .clk(clk), .rst_n(rst_n), .read_latency(16'd60), .beat_interval(16'd1), .write_latency(16'd60),
-      .stall_seed(32'd0), .error_enable(1'b0), .error_first(32'd0), .error_last(32'd0),
+      .shared_bytes(16'd0), .stall_seed(32'd0), .error_enable(1'b0), .error_first(32'd0), .error_last(32'd0),
       .load(1'b0), .dump(1'b0), .file_name({2048{1'b0}}), .file_first(32'd0), .file_last(32'd0),
       .protocol_error(protocol_error), .protocol_port(protocol_port),
       .s_axi_arvalid(arvalid), .s_axi_arready(arready), .s_axi_araddr(araddr), .s_axi_arlen(arlen),
