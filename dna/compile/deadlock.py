@@ -1,32 +1,38 @@
-"""Proof on a finished Program: no deadlock, no buffer overwritten too early, no word read before it is stored.
+"""Proof on a finished Program: no deadlock, nothing overwritten too early, no word read before it is stored.
 
-It knows the instructions alone, not how the compiler chose them. Walking through the Program it keeps what the
-instructions so far will have counted once they are done, and requires:
+It knows the instructions alone, not how the compiler chose them. It walks the Program's serial order twice, for two
+passes that follow each other, keeps what the instructions so far will have counted once they are done, and requires:
 
-- every threshold is reached by earlier instructions (docs/program.md: then there is no deadlock), and is recent enough
-  for counters modulo 2^12;
+- every threshold is reached by earlier instructions of the serial order (docs/deadlock.md: then there is no deadlock),
+  and is recent enough for counters modulo 2^12;
 - a LOAD, or a TILE that writes an output tile, waits until every earlier tile in its place is free;
 - a TILE waits until what it reads is loaded, lies where it reads, and is not freed before; a STORE likewise;
-- every word a LOAD reads from a tensor was written by a STORE that it waits for.
+- a LOAD knows that the STOREs of this pass that wrote its words are committed (`dna.compile.hazards`);
+- a STORE knows that the LOADs that read what it overwrites are complete;
+- END tells what a pass counts, and `pass_last` stands at the last jobs of the pass;
+- no chunk can be so far ahead of one that waits for it that their counters compare wrongly.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-
 import numpy as np
-from numpy.typing import NDArray
 
 from dna.accelerator import tile
 from dna.accelerator.chunk import PAGE_INSTRUCTIONS
-from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, MODES, REGIONS
+from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, ENGINES, EVENTS, MODES
+from dna.compile.hazards import Buffer, Event, Known, Words
 from dna.compile.program import Instruction, Program
 
 _DESTINATION_NAMES = {code: name for name, code in DESTINATIONS.items()}
-_REGION_NAMES = {code: name for name, code in REGIONS.items()}
+_ENGINE_NAMES = {code: name for name, code in ENGINES.items()}
+_EVENT_NAMES = {code: name.lower() for name, code in EVENTS.items()}
+_FETCHED = ("INPUT", "RESIDUAL")
+_TILES = ("input", "weight", "param", "residual", "output")
+_MADE = {name: f"loaded.{name}" for name in _TILES} | {"output": "ready"}
 RECENT = 8
 """Thresholds lie at most this far behind the count: far less than the 2^11 at which a modular comparison fails."""
+PASSES = 2
+"""Passes that are walked: all later ones look back on the same as the second does."""
 
 
 class ProgramError(Exception):
@@ -34,129 +40,164 @@ class ProgramError(Exception):
 
 
 def check(program: Program) -> None:
-    """ProgramError, naming instruction and rule, unless the Program obeys them all."""
-    _Walk(program).run()
+    """ProgramError, naming chunk, instruction and rule, unless the Program obeys them all."""
+    words = Words(program)
+    chunks: list[_Chunk] = []
+    for index in range(len(program.chunks)):
+        chunks.append(_Chunk(program, index, words, chunks))
+    for chunk in chunks:
+        if program.order.count(chunk.index) != chunk.length:
+            raise ProgramError(f"chunk {chunk.index}: the serial order does not have each instruction once")
+    passes = PASSES if any(job["pass_last"] for c in program.chunks for job in c.instructions) else 1
+    for _ in range(passes):
+        for index in program.order:
+            chunks[index].step()
+    for chunk in chunks:
+        chunk.check_pages(passes)
+        if passes > 1:
+            chunk.check_peers()
 
 
-def run_addresses(job: Instruction) -> NDArray[np.int64]:
-    """Word addresses in the region that a LOAD or STORE visits, in stream order."""
-    outer = np.arange(job["n_outer"], dtype=np.int64)[:, None, None] * job["stride_outer"]
-    inner = np.arange(job["n_inner"], dtype=np.int64)[None, :, None] * job["stride_inner"]
-    return np.asarray(job["address"] + outer + inner + np.arange(job["run"], dtype=np.int64)).ravel()
+class _Chunk:
+    """What a chunk's instructions so far lead to. `events`: by counter, what each of its events implies."""
 
-
-@dataclass
-class _Tile:
-    """A tile in a buffer: its addresses [first, end) and its number among the counted ones."""
-
-    first: int
-    end: int
-    index: int
-
-
-@dataclass
-class _Buffer:
-    """Tiles of one buffer, in order; the n-th free event frees tile n."""
-
-    name: str
-    tiles: list[_Tile] = field(default_factory=list)
-    freed: int = 0
-
-    def put(self, first: int, count: int, wait_free: int, fail: Callable[[str], None]) -> None:
-        """A new tile, written once `wait_free` earlier ones are free."""
-        new = _Tile(first, first + count, len(self.tiles))
-        for other in self.tiles[max(0, wait_free) :]:
-            if other.first < new.end and new.first < other.end:
-                fail(f"overwrites {self.name} tile {other.index} before it is free")
-        self.tiles.append(new)
-
-    def read(self, first: int, count: int, waited: int, fail: Callable[[str], None]) -> None:
-        """The oldest tile that is not free is read at these addresses, `waited` tiles being there."""
-        if self.freed >= len(self.tiles):
-            fail(f"reads {self.name}, but no tile is loaded")
-            return
-        current = self.tiles[self.freed]
-        if waited <= current.index:
-            fail(f"does not wait for {self.name} tile {current.index}")
-        if first < current.first or first + count > current.end:
-            fail(f"reads {self.name} [{first}, {first + count}), tile is at [{current.first}, {current.end})")
-
-
-class _Walk:
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.at = 0
-        self.layer = Instruction("LAYER")
-        self.buffers = {name: _Buffer(name) for name in ("input", "weight", "param", "residual", "output")}
-        self.loaded = {"input": 0, "weight": 0, "residual": 0}
-        self.freed_weight = 0
-        self.ready = 0
-        self.stores = 0
-        self.pages = 0
-        self.writer = {
-            name: np.full(words, 0 if name == "INPUT" else -1, np.int64)
-            for name, words in program.region_words.items()
-            if name != "PROGRAM"
+    def __init__(self, program: Program, index: int, words: Words, chunks: list[_Chunk]) -> None:
+        self.index, self.words, self.chunks = index, words, chunks
+        self.count = len(program.chunks)
+        self.chunk = program.chunks[index].chunk
+        self.instructions = program.chunks[index].instructions
+        body = list(self.instructions)
+        ops = [job.op for job in body]
+        self.length = ops.index("END") + 1 if "END" in ops else 0
+        self.per_pass = {
+            "committed": ops.count("STORE"),
+            "fetched": sum(job.op == "LOAD" and _DESTINATION_NAMES[job["dest"]] in _FETCHED for job in body),
+            "tiles": ops.count("TILE"),
         }
-        """Number of the STORE, counted from 1, that writes each word; -1 if none did."""
+        self.marked = any(job["pass_last"] for c in program.chunks for job in c.instructions)
+        self.at = self.number = self.pages = self.tiles = 0
+        self.layer = Instruction("LAYER")
+        self.totals = dict.fromkeys(_TILES, 0)
+        """What thresholds are higher by in this pass."""
+        self.buffers = {name: Buffer(name) for name in _TILES}
+        names = [f"{what}.{name}" for what in ("loaded", "freed") for name in _TILES[:-1]]
+        self.events: dict[str, list[Known]] = {name: [] for name in (*names, "ready", "stored", "committed", "fetched")}
+        self.nothing = np.zeros(2 * self.count, np.int64)
+        self.known: dict[str, Known] = dict.fromkeys((*ENGINES, "COMPUTE"), self.nothing)
+        self.peers: set[tuple[int, str]] = set()
+        """Other chunks and counters of theirs that are waited for."""
 
     def fail(self, message: str) -> None:
-        instruction = self.program.instructions[self.at]
-        raise ProgramError(f"instruction {self.at} ({instruction.op}, layer {instruction.layer}) {message}")
+        instruction = self.instructions[self.at]
+        where = f"chunk {self.index}, instruction {self.at} ({instruction.op}, layer {instruction.layer})"
+        raise ProgramError(f"{where}{', second pass' if self.number else ''}: {message}")
 
-    def run(self) -> None:
-        for at, instruction in enumerate(self.program.instructions):
-            self.at = at
-            if instruction.op == "LAYER":
-                self.layer = instruction
-            elif instruction.op != "END":
-                {"LOAD": self._load, "TILE": self._tile, "STORE": self._store}[instruction.op](instruction)
-        self._finish()
+    def step(self) -> None:
+        """The next instruction."""
+        job = self.instructions[self.at]
+        match job.op:
+            case "LAYER":
+                self.layer = job
+            case "LOAD":
+                self._load(job)
+            case "TILE":
+                self._tile(job)
+            case "STORE":
+                self._store(job)
+            case "WAIT":
+                self._wait(job)
+            case _:
+                self._end(job)
+                return
+        self.at += 1
 
-    def _finish(self) -> None:
-        count = len(self.program.instructions)
-        if count % PAGE_INSTRUCTIONS or self.program.instructions[-1].op != "END":
-            self.fail("does not end a page with END")
-        if self.pages != count // PAGE_INSTRUCTIONS - 1:
-            self.fail(f"{self.pages} page loads for {count // PAGE_INSTRUCTIONS} pages")
-        if self.stores != self.ready:
-            self.fail(f"{self.ready} output tiles, but {self.stores} STORE jobs")
+    # ---- what is waited for, and what it implies
 
-    def _threshold(self, name: str, value: int, count: int) -> int:
-        """The full value of a 12-bit threshold on a counter that reaches `count` by earlier instructions."""
-        behind = (count - value) % (1 << COUNTER_BITS)
+    def _threshold(self, counter: str, value: int, tiles: str) -> tuple[int, Known]:
+        """The full value of a 12-bit threshold that earlier instructions reach, and what it implies.
+
+        `tiles`: the kind of tile counted, whose total the sequencer adds.
+        """
+        events = self.events[counter]
+        behind = (len(events) - value - self.totals[tiles]) % (1 << COUNTER_BITS)
         if behind >= 1 << (COUNTER_BITS - 1):
-            self.fail(f"waits for {name}, which earlier instructions leave at {count}: deadlock")
+            self.fail(f"waits for {counter}, which earlier instructions leave at {len(events)}: deadlock")
         if behind > RECENT:
-            self.fail(f"waits for {name} {behind} events ago: ambiguous modulo 2^{COUNTER_BITS}")
-        return count - behind
+            self.fail(f"waits for {counter} {behind} events ago: ambiguous modulo 2^{COUNTER_BITS}")
+        return len(events) - behind, self._implied(events, len(events) - behind)
+
+    def moment(self, counter: str, ago: int, number: int, index: int) -> tuple[int, int]:
+        """Events of all passes up to index `index` of `ago` passes before pass `number`, and those that there are."""
+        return (number - ago) * self.per_pass[counter] + index, len(self.events[counter])
+
+    def _implied(self, events: list[Known], value: int) -> Known:
+        """What the first `value` events of a counter imply."""
+        return events[value - 1] if value > 0 else self.nothing
+
+    def _start(self, engine: str, *implied: Known) -> Known:
+        """What the next job of an engine knows when it starts."""
+        known = self.known[engine]
+        for other in implied:
+            known = np.maximum(known, other)
+        self.known[engine] = known
+        return known
+
+    def _event(self, known: Known, number: int) -> Event:
+        return Event(self.index, number, known, tuple(self.number * c.per_pass["committed"] for c in self.chunks))
+
+    def _wait(self, job: Instruction) -> None:
+        engine, counter = _ENGINE_NAMES[job["engine"]], _EVENT_NAMES[job["event"]]
+        if engine == "READ1" and self.chunk.ports == 1:
+            self.fail("is for a port that there is not")
+        if job["peer"] >= self.count:
+            self.fail(f"waits for chunk {job['peer']}, which there is not")
+        peer = self.chunks[job["peer"]]
+        value, count = peer.moment(counter, job["ago"], self.number, job["index"])
+        if value > count or job["index"] > peer.per_pass[counter]:
+            self.fail(
+                f"waits for {job['index']} {counter} of chunk {peer.index} {job['ago']} passes ago;"
+                f" earlier instructions leave {count} in all: deadlock"
+            )
+        self._start(engine, self._implied(peer.events[counter], value))
+        if peer is not self:
+            self.peers.add((peer.index, counter))
+
+    # ---- loads
 
     def _load(self, job: Instruction) -> None:
         dest = _DESTINATION_NAMES[job["dest"]]
         if dest == "PROGRAM":
             self._page(job)
             return
-        self._check_port(job, dest)
-        self._check_source(job)
-        name = dest.lower()
-        buffer = self.buffers[name]
-        freed = self.freed_weight if name == "weight" else buffer.freed
-        wait_free = self._threshold(f"freed.{name}", job["wait_free"], freed)
-        words = job["run"] * job["n_inner"] * job["n_outer"]
-        if name in ("weight", "param"):
-            chunk = self.program.chunk
-            unit = chunk.weight_word_bytes // 16 if name == "weight" else chunk.post_lanes // 2
-            self._put_weights(name, job["base"], words // unit, wait_free)
-            self.loaded["weight"] += job["signal"]
-            return
-        first, count = (job["base"], words) if name == "residual" else self._input_place(job)
-        buffer.put(first, count, wait_free, self.fail)
-        self.loaded[name] += job["signal"]
-
-    def _check_port(self, job: Instruction, dest: str) -> None:
-        port = 0 if dest in ("INPUT", "RESIDUAL") else self.program.chunk.weight_port
+        port = 0 if dest in _FETCHED else self.chunk.weight_port
         if job["port"] != port:
             self.fail(f"loads {dest} through port {job['port']}, not {port}")
+        name = dest.lower()
+        wait_free, implied = self._threshold(f"freed.{name}", job["wait_free"], name)
+        known = self._start(f"READ{port}", implied, self._commits(job["wait_commit"]))
+        number = len(self.events["fetched"]) + 1
+        self.words.load(job, self._event(known, number), self.fail)
+        if dest in _FETCHED:
+            known = known.copy()
+            known[self.count + self.index] = number
+            self.events["fetched"].append(known)
+            self._check_last(job, "fetched")
+        words = job["run"] * job["n_inner"] * job["n_outer"]
+        if name in ("weight", "param"):
+            self._put_weights(name, job["base"], words, wait_free)
+        else:
+            first, count = (job["base"], words) if name == "residual" else self._input_place(job)
+            self.buffers[name].put(first, count, wait_free, self.fail)
+        if job["signal"]:
+            self.events["loaded.weight" if name == "param" else f"loaded.{name}"].append(known)
+
+    def _commits(self, index: int) -> Known:
+        """What a LOAD's `wait_commit` implies."""
+        value, count = self.moment("committed", 0, self.number, index)
+        if index and value > count or index > self.per_pass["committed"]:
+            given = count - self.number * self.per_pass["committed"]
+            self.fail(f"waits for {index} commits, earlier instructions give {given}: deadlock")
+        return self._implied(self.events["committed"], value if index else 0)
 
     def _page(self, job: Instruction) -> None:
         page = self.at // PAGE_INSTRUCTIONS
@@ -166,46 +207,34 @@ class _Walk:
             self.fail("is not the load of the next page at the head of its page")
         self.pages += 1
 
-    def _check_source(self, job: Instruction) -> None:
-        """Every word read was stored by a job the LOAD waits for."""
-        region = _REGION_NAMES[job["region"]]
-        if job["wait_commit"] > self.stores:
-            self.fail(f"waits for {job['wait_commit']} commits, earlier instructions give {self.stores}: deadlock")
-        addresses = run_addresses(job)
-        if addresses[-1] >= self.program.region_words[region]:
-            self.fail(f"reads beyond region {region}")
-        if region == "PROGRAM":
-            return
-        writers = self.writer[region][addresses]
-        if writers.min() < 0:
-            self.fail(f"reads {region} words that nothing stored")
-        if writers.max() > job["wait_commit"]:
-            self.fail(f"reads words of STORE {writers.max()}, but waits for {job['wait_commit']} commits only")
-
-    def _put_weights(self, name: str, base: int, count: int, wait_free: int) -> None:
+    def _put_weights(self, name: str, base: int, words: int, wait_free: int) -> None:
         """Weight tiles are counted together: a tile without weights leaves its place in the buffer empty."""
-        buffer = self.buffers[name]
-        while name == "weight" and len(buffer.tiles) < self.loaded["weight"]:
-            buffer.tiles.append(_Tile(0, 0, len(buffer.tiles)))
-        buffer.put(base, count, wait_free, self.fail)
+        unit = self.chunk.weight_word_bytes // 16 if name == "weight" else self.chunk.post_lanes // 2
+        if name == "weight":
+            self.buffers[name].skip(len(self.events["loaded.weight"]))
+        self.buffers[name].put(base, words // unit, wait_free, self.fail)
 
     def _input_place(self, job: Instruction) -> tuple[int, int]:
         """Addresses of a lane that the tile may occupy: the window's, padding included."""
         pitch = self.layer["row_pitch"]
         origin = (job["base"] - job["row0"] * pitch - job["col0"]) % (1 << 14)
         count = self.layer["window_h"] * pitch
-        if origin + count > self.program.chunk.input_words:
+        if origin + count > self.chunk.input_words:
             self.fail("fills a lane beyond its buffer")
         return origin, count
 
+    # ---- tiles and stores
+
     def _tile(self, job: Instruction) -> None:
-        chunk, layer = self.program.chunk, self.layer
-        waits = {
-            name: self._threshold(f"loaded.{name}", job[f"wait_{short}"], self.loaded[name])
-            for name, short in (("input", "in"), ("weight", "w"), ("residual", "res"))
-        }
-        self.buffers["input"].read(job["in_base"], layer["window_h"] * layer["row_pitch"], waits["input"], self.fail)
-        if waits["weight"] <= self.freed_weight:
+        chunk, layer, events = self.chunk, self.layer, self.events
+        wait_in, by_input = self._threshold("loaded.input", job["wait_in"], "input")
+        wait_w, by_weight = self._threshold("loaded.weight", job["wait_w"], "weight")
+        wait_res, by_residual = self._threshold("loaded.residual", job["wait_res"], "residual")
+        wait_out, by_output = self._threshold("stored", job["wait_out"], "output")
+        known = self._start("COMPUTE", by_input, by_weight, by_residual, by_output)
+        window = layer["window_h"] * layer["row_pitch"]
+        self.buffers["input"].read(job["in_base"], window, wait_in, self.fail)
+        if wait_w <= len(events["freed.weight"]):
             self.fail("does not wait for its weight tile")
         per_channel = int(layer["mode"] != MODES["MIX"])
         if not layer["ones"]:
@@ -213,39 +242,86 @@ class _Walk:
                 job["groups"], layer["kernel_h"], layer["kernel_w"], job["steps"], chunk.ic, per_channel
             )
             weights = self.buffers["weight"]
-            weights.freed = self.freed_weight
-            weights.read(job["w_base"], words, waits["weight"], self.fail)
-        wait_out = self._threshold("stored", job["wait_out"], self.stores)
+            weights.freed = len(events["freed.weight"])
+            weights.read(job["w_base"], words, wait_w, self.fail)
         if job["last"]:
-            self._finish_tile(job, wait_out, waits["residual"])
+            self._finish_tile(job, known, wait_out, wait_res)
         self.buffers["input"].freed += job["free_in"]
-        self.freed_weight += job["free_w"]
+        events["freed.input"] += [known] * job["free_in"]
+        events["freed.weight"] += [known] * job["free_w"]
+        self.tiles += 1
+        if self.marked and job["pass_last"] != (self.tiles % self.per_pass["tiles"] == 0):
+            self.fail("has pass_last at the wrong place")
 
-    def _finish_tile(self, job: Instruction, wait_out: int, wait_res: int) -> None:
-        chunk, layer = self.program.chunk, self.layer
-        per_group = layer["slices"]
-        words = (job["groups"] - 1) * per_group + job["slices_last"]
+    def _finish_tile(self, job: Instruction, known: Known, wait_out: int, wait_res: int) -> None:
+        layer, events = self.layer, self.events
+        words = (job["groups"] - 1) * layer["slices"] + job["slices_last"]
         params = self.buffers["param"]
         params.read(job["p_base"], words, params.freed + 1, self.fail)
         params.freed += job["free_w"]
+        events["freed.param"] += [known] * job["free_w"]
         size = job["out_rows"] * job["out_pitch"]
-        if job["out_base"] + size > chunk.output_words:
+        if job["out_base"] + size > self.chunk.output_words:
             self.fail("writes beyond the output buffer")
         self.buffers["output"].put(job["out_base"], size, wait_out, self.fail)
-        self.ready += 1
+        events["ready"].append(known)
         if layer["residual"]:
             self.buffers["residual"].read(job["out_base"], size, wait_res, self.fail)
             self.buffers["residual"].freed += 1
+            events["freed.residual"].append(known)
 
     def _store(self, job: Instruction) -> None:
-        wait_ready = self._threshold("ready", job["wait_ready"], self.ready)
-        addresses = run_addresses(job)
-        self.buffers["output"].read(job["base"], len(addresses), wait_ready, self.fail)
+        wait_ready, implied = self._threshold("ready", job["wait_ready"], "output")
+        known = self._start("WRITE", implied)
+        words = job["run"] * job["n_inner"] * job["n_outer"]
+        self.buffers["output"].read(job["base"], words, wait_ready, self.fail)
         self.buffers["output"].freed += 1
-        self.stores += 1
-        region = _REGION_NAMES[job["region"]]
-        if region not in ("OUTPUT", "WORK") or addresses[-1] >= self.program.region_words[region]:
-            self.fail(f"writes beyond region {region}")
-        if self.writer[region][addresses].max() >= 0:
-            self.fail("writes a word for the second time")
-        self.writer[region][addresses] = self.stores
+        number = len(self.events["committed"]) + 1
+        self.words.store(job, self._event(known, number), self.fail)
+        self.events["stored"].append(known)
+        known = known.copy()
+        known[self.index] = number
+        self.events["committed"].append(known)
+        self._check_last(job, "committed")
+
+    def _check_last(self, job: Instruction, counter: str) -> None:
+        if self.marked and job["pass_last"] != (len(self.events[counter]) % self.per_pass[counter] == 0):
+            self.fail("has pass_last at the wrong place")
+
+    # ---- ends
+
+    def _end(self, job: Instruction) -> None:
+        """A pass ends: END tells its totals, all tiles are used up, and the sequencer waits for the pass before."""
+        ended = self.number + 1
+        events = self.events
+        if len(events["ready"]) != len(events["stored"]):
+            self.fail(f"{len(events['ready'])} output tiles, but {len(events['stored'])} STORE jobs")
+        for name in _TILES:
+            self.totals[name] += job[f"{name}s"]
+            made = len(self.buffers[name].tiles) if name == "param" else len(events[_MADE[name]])
+            used = len(events["stored" if name == "output" else f"freed.{name}"])
+            if self.marked and made != used or self.marked and (made - self.totals[name]) % (1 << COUNTER_BITS):
+                given = f"{job[name + 's']} {name} tiles per pass"
+                self.fail(f"tells {given}; {made} were made and {used} used up in {ended} passes")
+        value = self.number * self.per_pass["committed"]
+        for engine in self.known:
+            self._start(engine, self._implied(self.events["committed"], value))
+        self.number, self.at = ended, 0
+
+    def check_pages(self, passes: int) -> None:
+        """The Program is whole pages, each but the last with a load of the next, and ends with END."""
+        self.at, count = len(self.instructions) - 1, len(self.instructions)
+        if count % PAGE_INSTRUCTIONS or self.instructions[-1].op != "END":
+            self.fail("does not end a page with END")
+        if self.pages != passes * (count // PAGE_INSTRUCTIONS - 1):
+            self.fail(f"{self.pages // passes} page loads for {count // PAGE_INSTRUCTIONS} pages")
+
+    def check_peers(self) -> None:
+        """A chunk that is waited for knows by the end of the second pass that the one who waits is in the first.
+
+        So it is less than two passes ahead, far below the 8 at which {pass, index} counters compare wrongly.
+        """
+        for index, counter in sorted(self.peers):
+            events = self.chunks[index].events[counter]
+            if not events or max(events[-1][self.index], events[-1][self.count + self.index]) < 1:
+                self.fail(f"waits for {counter} of chunk {index}, which may be any number of passes ahead")

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from dna.accelerator.isa import REGIONS, WORD_BYTES
 from dna.compile.chunk_machine import ChunkMachine
-from dna.compile.deadlock import ProgramError, run_addresses
+from dna.compile.deadlock import ProgramError
+from dna.compile.hazards import run_addresses
 from dna.compile.layout import pack_values, unpack_values, word_addresses
 from dna.compile.program import Instruction, Program
 

@@ -50,7 +50,7 @@ def test_a_good_program_passes() -> None:
         ("LOAD", 2, "WEIGHT", "wait_free", -1, "overwrites weight tile"),
         ("LOAD", 2, "PARAM", "wait_free", -1, "overwrites param tile"),
         ("LOAD", 2, "RESIDUAL", "wait_free", -1, "overwrites residual tile"),
-        ("LOAD", -1, "RESIDUAL", "wait_commit", -1, "reads words of STORE"),
+        ("LOAD", 8, "INPUT", "wait_commit", -1, "reads words of STORE"),
         ("LOAD", -1, "INPUT", "wait_commit", 1000, "deadlock"),
         ("LOAD", 1, "WEIGHT", "port", -1, "through port 0"),
         ("LOAD", 0, "PROGRAM", "base", -64, "load of the next page"),
