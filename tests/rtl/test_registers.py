@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dna.accelerator.chunk import Chunk
-from dna.accelerator.registers import REGISTERS, SNAPSHOT, capabilities, register
+from dna.accelerator.chunk import MAX_CHUNKS, Accelerator, Chunk, Link
+from dna.accelerator.registers import REGISTERS, SNAPSHOT, all_capabilities, capabilities, register, registers
 from dna.generate.registers_doc import update_document
 from dna.generate.render import render_registers
+from tests.rtl.registers_cocotb import CHUNKS
 from tests.rtl.runner import BUILD, RTL, run_cocotb
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "registers.md"
@@ -15,7 +16,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "registers.md"
 
 def test_registers_over_axi_lite() -> None:
     BUILD.mkdir(parents=True, exist_ok=True)
-    source, text = BUILD / "dna_registers.v", render_registers("Rendered for a test.")
+    source, text = BUILD / "dna_registers.v", render_registers("Rendered for a test.", CHUNKS)
     if not source.exists() or source.read_text() != text:
         source.write_text(text)
     run_cocotb("dna_registers", "tests.rtl.registers_cocotb", [source])
@@ -49,6 +50,20 @@ def test_capabilities_of_a_chunk() -> None:
     assert values["PORTS"] == 0x00011002
     assert values["BUFFERS_IN"] == 200 << 16 | 100
     assert values["BUFFERS_OUT"] == 400 << 16 | 300
+
+
+def test_several_chunks_have_a_program_each_and_say_what_they_have_in_common() -> None:
+    names = [[entry.name for entry in registers(chunks)] for chunks in (1, 2, MAX_CHUNKS)]
+    assert [sum(name.startswith("BASE_PROGRAM") for name in some) for some in names] == [2, 4, 2 * MAX_CHUNKS]
+    assert len(names[2]) == len(REGISTERS)
+    chunks = (Chunk(oc=32), Chunk(oc=16, ic=1))
+    first, second = all_capabilities(Accelerator(chunks, links=(Link(0, 1, 256), Link(1, 0, 1024))))
+    assert (first["CHUNKS"], first["LINKS"]) == (2, 20 << 12 | 2)
+    assert (second["CHUNKS"], second["LINKS"]) == (2, 20 << 12 | 2)
+    assert first["ARRAY"] != second["ARRAY"] == capabilities(chunks[1])["ARRAY"]
+    # The largest accelerator of all still has a value.
+    many = tuple(Link(writer, reader, 65536) for writer in range(MAX_CHUNKS) for reader in range(MAX_CHUNKS))
+    assert all_capabilities(Accelerator((Chunk(),) * MAX_CHUNKS, links=many))[0]["LINKS"] < 1 << 32
 
 
 def test_document_is_current() -> None:
