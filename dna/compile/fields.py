@@ -10,9 +10,8 @@ from dna.accelerator.isa import MODES, field_limit
 from dna.accelerator.mapping import LayerMapping
 from dna.compile import layout
 from dna.compile.limits import strides
-from dna.compile.memory_map import CommitLog, block_runs
-from dna.compile.program import Tensor
-from dna.compile.tiling import Span, Step, window
+from dna.compile.memory_map import Block
+from dna.compile.tiling import Span, Step, Window, window
 from dna.network.layer import Layer
 from dna.network.network import LayerWeights
 
@@ -59,30 +58,39 @@ def row_pitch(layer: Layer, mapping: LayerMapping) -> int:
     return int(tile.channel_words(channels) * window_w)
 
 
-def input_fields(layer: Layer, mapping: LayerMapping, step: Step, commits: CommitLog) -> dict[str, int]:
-    """Fields of LOAD INPUT but for the buffer's side."""
-    tensor = commits.tensors[layer.input]
+def input_block(layer: Layer, step: Step) -> Block:
+    """The part of its input that a step reads."""
+    rows, cols = _windows(layer, step)
+    groups = Span(step.in_channels.first // tile.WORD, int(tile.channel_words(step.in_channels.count)))
+    return Block(rows.image, groups, cols.image)
+
+
+def output_block(step: Step) -> Block:
+    """The part of its output that a step writes, and of its residual that it reads."""
+    groups = Span(step.channels.first // tile.WORD, int(tile.channel_words(step.channels.count)))
+    return Block(step.rows, groups, step.cols)
+
+
+def input_fields(layer: Layer, step: Step) -> dict[str, int]:
+    """Fields of LOAD INPUT that say where in the tile's window the words lie."""
+    rows, cols = _windows(layer, step)
+    groups = int(tile.channel_words(step.in_channels.count))
+    return {"cols": cols.image.count, "groups": groups, "row0": rows.offset, "col0": cols.offset}
+
+
+def _windows(layer: Layer, step: Step) -> tuple[Window, Window]:
+    """Rows and columns of the image under the step's tile."""
     stride_h, stride_w = strides(layer)
-    rows = window(step.rows, step.kernel, stride_h, layer.padding[0], layer.in_height)
-    cols = window(step.cols, Span(0, layer.kernel[1]), stride_w, layer.padding[1], layer.in_width)
-    group, groups = step.in_channels.first // tile.WORD, tile.channel_words(step.in_channels.count)
-    values = block_runs(tensor, rows.image.first, rows.image.count, group, groups, cols.image.first, cols.image.count)
-    values |= {"cols": cols.image.count, "groups": groups, "row0": rows.offset, "col0": cols.offset}
-    return values | {"wait_commit": commits.needed(layer.input, rows.image.first, rows.image.count)}
-
-
-def output_block(tensor: Tensor, step: Step) -> dict[str, int]:
-    """DMA fields for the step's output tile in a tensor of the output's shape."""
-    group, groups = step.channels.first // tile.WORD, tile.channel_words(step.channels.count)
-    return block_runs(tensor, step.rows.first, step.rows.count, group, groups, step.cols.first, step.cols.count)
+    return (
+        window(step.rows, step.kernel, stride_h, layer.padding[0], layer.in_height),
+        window(step.cols, Span(0, layer.kernel[1]), stride_w, layer.padding[1], layer.in_width),
+    )
 
 
 def tile_fields(layer: Layer, chunk: Chunk, mapping: LayerMapping, step: Step) -> dict[str, int]:
     """Fields of TILE but for buffer addresses and counters."""
     per_channel = int(layer.per_channel)
-    stride_h, stride_w = strides(layer)
-    rows = window(step.rows, step.kernel, stride_h, layer.padding[0], layer.in_height)
-    cols = window(step.cols, Span(0, layer.kernel[1]), stride_w, layer.padding[1], layer.in_width)
+    rows, cols = _windows(layer, step)
     steps = int(tile.steps(step.in_channels.count, chunk.ic, per_channel))
     slices = int(tile.post_slices(chunk.oc, chunk.post_lanes, per_channel))
     mac = tile.mac_cycles(step.kernel.count, layer.kernel[1], steps)

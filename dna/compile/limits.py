@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from dna.accelerator import tile
-from dna.accelerator.chunk import Chunk
+from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.isa import field_limit
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.lowering import lower
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
+
+MAX_FRAMES = 64
+"""Frames of a pass."""
 
 
 class Limit(NamedTuple):
@@ -37,15 +40,59 @@ def fits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> bool:
     return next(_problems(layer, chunk, mapping), None) is None
 
 
-def check_mapping(network: Network, chunk: Chunk, mapping: Mapping) -> None:
-    """`check` for every executed layer."""
+def check_mapping(network: Network, accelerator: Accelerator, mapping: Mapping) -> None:
+    """`check` for every executed layer on its chunk; UserError, too, for wrong chunks, frames or on-chip tensors."""
     layers = lower(network).layers
-    if len(mapping.layers) != len(layers):
-        raise UserError(
-            f"the mapping has {len(mapping.layers)} layers, network '{network.name}' {len(layers)} to be executed"
-        )
-    for layer, layer_mapping in zip(layers, mapping.layers, strict=True):
-        check(layer, chunk, layer_mapping)
+    for what, given in (("layers", mapping.layers), ("chunks", mapping.chunks), ("batches", mapping.batches)):
+        if len(given) != len(layers) and (given or what == "layers"):
+            wanted = f"{len(layers)} to be executed" if what == "layers" else f"{len(layers)} layers to be executed"
+            raise UserError(f"the mapping has {len(given)} {what}, network '{network.name}' {wanted}")
+    if not 1 <= mapping.frames <= MAX_FRAMES:
+        raise UserError(f"the mapping has {mapping.frames} frames in a pass; it must be 1 to {MAX_FRAMES}")
+    _check_chunks(layers, accelerator, mapping)
+    for index, (layer, layer_mapping) in enumerate(zip(layers, mapping.layers, strict=True)):
+        batch = mapping.batch(index)
+        if batch < 1 or mapping.frames % batch:
+            raise UserError(
+                f"layer '{layer.name}': batch is {batch}; it must divide the {mapping.frames} frames of a pass"
+            )
+        check(layer, accelerator.chunks[mapping.chunk(index)], layer_mapping)
+    for name in sorted(mapping.on_chip):
+        problem = on_chip_problem(network, accelerator, mapping, name)
+        if problem is not None:
+            raise UserError(f"tensor '{name}' cannot be on chip: {problem}")
+
+
+def _check_chunks(layers: Sequence[Layer], accelerator: Accelerator, mapping: Mapping) -> None:
+    count = len(accelerator.chunks)
+    used = set()
+    for index, layer in enumerate(layers):
+        chunk = mapping.chunk(index)
+        if not 0 <= chunk < count:
+            raise UserError(f"layer '{layer.name}': chunk is {chunk}; the accelerator has {count} chunk(s), from 0")
+        used.add(chunk)
+    for chunk in range(count):
+        if chunk not in used:
+            raise UserError(f"chunk {chunk} has no layer; give it one, or leave the chunk out")
+
+
+def on_chip_problem(network: Network, accelerator: Accelerator, mapping: Mapping, tensor: str) -> str | None:
+    """Why a tensor cannot be handed over in links at all; None if it can, if there is room."""
+    lowered = lower(network)
+    if tensor not in lowered.orders:
+        return "there is no such tensor"
+    if tensor == "input" or tensor == lowered.output:
+        return "it is the network's input or output"
+    if tensor in lowered.places or lowered.writers(tensor) != (tensor,):
+        return "it is a concat or lies in one"
+    chunks = {layer.name: mapping.chunk(index) for index, layer in enumerate(lowered.layers)}
+    readers = sorted({chunks[layer.name] for layer in lowered.layers if tensor in (layer.input, layer.residual)})
+    if not readers:
+        return "nothing reads it"
+    for reader in readers:
+        if accelerator.link(chunks[tensor], reader) is None:
+            return f"there is no link from chunk {chunks[tensor]}, which writes it, to chunk {reader}"
+    return None
 
 
 def _problems(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterator[str]:

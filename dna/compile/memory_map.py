@@ -3,42 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 from dna.accelerator import tile
 from dna.accelerator.isa import REGIONS, WORD_BYTES, field_limit
 from dna.compile.lowering import Lowered
 from dna.compile.program import Tensor
+from dna.compile.tiling import Span
 from dna.errors import UserError
 from dna.network.network import Network
 
 ALIGNMENT_WORDS = 4096 // WORD_BYTES
 
 
-def place_tensors(lowered: Lowered) -> tuple[dict[str, Tensor], dict[str, int]]:
-    """Each tensor's place, and the words of the regions INPUT, OUTPUT and WORK. Parts of a concat lie in it."""
-    used = {name: 0 for name in REGIONS if name != "PROGRAM"}
+class Block(NamedTuple):
+    """Rows, channel groups and columns of a tensor that one job moves, as [rows][groups][cols]."""
+
+    rows: Span
+    groups: Span
+    cols: Span
+
+
+@dataclass(frozen=True)
+class OnChip:
+    """Where a tensor lies that is handed over in links."""
+
+    addresses: tuple[int, ...]
+    """First word of each frame."""
+    writer: int
+    readers: tuple[int, ...]
+
+
+def place_tensors(
+    lowered: Lowered, frames: int = 1, on_chip: Mapping[str, OnChip] | None = None
+) -> tuple[dict[str, Tensor], dict[str, int]]:
+    """Each tensor's places, one per frame, and the words of the regions INPUT, OUTPUT and WORK.
+
+    Parts of a concat lie in it; what is in `on_chip` takes no word of a region.
+    """
+    used = {name: 0 for name in REGIONS if name not in ("PROGRAM", "CHIP")}
     placed: dict[str, Tensor] = {}
     for name in lowered.tensors:
         if name not in lowered.places:
-            region = "INPUT" if name == "input" else "OUTPUT" if name == lowered.output else "WORK"
             shape = lowered.shape(name)
             row_words = int(tile.channel_words(shape.channels)) * shape.width
-            tensor = _tensor(lowered, name, region, used[region], row_words)
-            used[region] += tile.ceil_div(tensor.words, ALIGNMENT_WORDS) * ALIGNMENT_WORDS
-            placed[name] = tensor
+            if on_chip and name in on_chip:
+                place = on_chip[name]
+                tensor = _tensor(lowered, name, "CHIP", place.addresses, row_words)
+                placed[name] = replace(tensor, writer=place.writer, readers=place.readers)
+                continue
+            region = "INPUT" if name == "input" else "OUTPUT" if name == lowered.output else "WORK"
+            size = _aligned(shape.height * row_words, ALIGNMENT_WORDS)
+            addresses = tuple(used[region] + frame * size for frame in range(frames))
+            used[region] += frames * size
+            placed[name] = _tensor(lowered, name, region, addresses, row_words)
     for name in reversed(lowered.tensors):  # a concat stands behind what lies in it
         if name in lowered.places:
             concat, group = lowered.places[name]
             whole = placed[concat]
-            address = whole.address + group * whole.width
-            placed[name] = _tensor(lowered, name, whole.region, address, whole.row_words)
+            addresses = tuple(address + group * whole.width for address in whole.frame_addresses)
+            placed[name] = _tensor(lowered, name, whole.region, addresses, whole.row_words)
     for region, words in used.items():
         check_region(lowered.network, region, words)
     return {name: placed[name] for name in lowered.tensors}, used
 
 
-def _tensor(lowered: Lowered, name: str, region: str, address: int, row_words: int) -> Tensor:
+def _aligned(words: int, alignment: int) -> int:
+    return int(tile.ceil_div(words, alignment)) * alignment
+
+
+def _tensor(lowered: Lowered, name: str, region: str, addresses: tuple[int, ...], row_words: int) -> Tensor:
     shape, order = lowered.shape(name), lowered.orders[name]
     if row_words > field_limit("LOAD", "stride_outer"):
         raise UserError(
@@ -48,7 +83,7 @@ def _tensor(lowered: Lowered, name: str, region: str, address: int, row_words: i
     return Tensor(
         name,
         region,
-        (address,),
+        addresses,
         shape.height,
         shape.width,
         shape.channels,
@@ -59,6 +94,24 @@ def _tensor(lowered: Lowered, name: str, region: str, address: int, row_words: i
     )
 
 
+def chip_addresses(
+    lowered: Lowered, stored: Sequence[tuple[str, int]], alignments: Mapping[str, int]
+) -> dict[str, tuple[int, ...]]:
+    """First words of the on-chip tensors of one writer, by name and frame: one after the other as they are stored.
+
+    `stored`: tensor and frame in order of their first STORE; `alignments`: by tensor, in words.
+    """
+    found: dict[tuple[str, int], int] = {}
+    used = 0
+    for name, frame in stored:
+        shape = lowered.shape(name)
+        found[name, frame] = _aligned(used, alignments[name])
+        used = found[name, frame] + shape.height * int(tile.channel_words(shape.channels)) * shape.width
+    check_region(lowered.network, "CHIP", used)
+    frames = 1 + max((frame for _, frame in found), default=0)
+    return {name: tuple(found[name, frame] for frame in range(frames)) for name, _ in stored}
+
+
 def check_region(network: Network, region: str, words: int) -> None:
     """UserError if addresses of the region exceed their field."""
     limit = field_limit("LOAD", "address") + 1
@@ -66,10 +119,12 @@ def check_region(network: Network, region: str, words: int) -> None:
         raise UserError(f"network '{network.name}': region {region} needs {words} words; the limit is {limit}")
 
 
-def block_runs(tensor: Tensor, row: int, rows: int, group: int, groups: int, col: int, cols: int) -> dict[str, int]:
-    """DMA fields for the block [rows][groups][cols] of a tensor, contiguous runs merged where the fields allow it."""
+def block_runs(tensor: Tensor, frame: int, block: Block) -> dict[str, int]:
+    """DMA fields for a block of one frame of a tensor, contiguous runs merged where the fields allow it."""
     row_words = tensor.row_words
-    address = tensor.address + row * row_words + group * tensor.width + col
+    rows, groups, cols = block.rows.count, block.groups.count, block.cols.count
+    address = tensor.frame_addresses[frame]
+    address += block.rows.first * row_words + block.groups.first * tensor.width + block.cols.first
     fields = {"region": REGIONS[tensor.region], "address": address, "n_inner": groups, "n_outer": rows}
     fields |= {"run": cols, "stride_inner": tensor.width, "stride_outer": row_words}
     longest = field_limit("LOAD", "run")
@@ -104,26 +159,3 @@ class Image:
             self.places[key] = len(self.data) // WORD_BYTES, len(stream) // WORD_BYTES
             self.data += stream
         return self.places[key]
-
-
-@dataclass
-class CommitLog:
-    """Which STORE job completes each row of each tensor."""
-
-    tensors: Mapping[str, Tensor]
-    writers: Mapping[str, Sequence[str]]
-    """By tensor, those that together fill it: itself, or what lies in a concat."""
-    rows: dict[str, list[int]] = field(default_factory=dict)
-    stores: int = 0
-
-    def __post_init__(self) -> None:
-        self.rows = {name: [0] * tensor.height for name, tensor in self.tensors.items()}
-
-    def store(self, name: str, first: int, count: int) -> None:
-        """The next STORE job writes these rows of the tensor."""
-        self.stores += 1
-        self.rows[name][first : first + count] = [self.stores] * count
-
-    def needed(self, name: str, first: int, count: int) -> int:
-        """STORE jobs that must be committed before these rows may be read; 0 for the network's input."""
-        return max(max(self.rows[writer][first : first + count]) for writer in self.writers[name])

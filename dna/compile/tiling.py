@@ -91,6 +91,20 @@ def steps(layer: Layer, mapping: LayerMapping) -> Iterator[Step]:
             )
 
 
+def framed_steps(layer: Layer, mapping: LayerMapping, frames: Sequence[int]) -> Iterator[tuple[int, Step]]:
+    """The steps of several frames in program order, each with its frame.
+
+    Order "weights": for each tile of output channels, frame after frame; order "inputs": frame after frame.
+    """
+    todo = list(steps(layer, mapping))
+    if mapping.order == "inputs":
+        yield from ((frame, step) for frame in frames for step in todo)
+        return
+    for _, part in groupby(todo, key=lambda step: step.channels):
+        sharing = list(part)
+        yield from ((frame, step) for frame in frames for step in sharing)
+
+
 def row_spans(layer: Layer, mapping: LayerMapping) -> list[Span]:
     """Output rows of the tiles, from top to bottom; where windows count differently, another tile begins."""
     return _spans_of_equal(layer, layer.counted_rows, mapping.tile_rows)

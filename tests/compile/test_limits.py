@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dna.accelerator.chunk import Chunk
+from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.default_mapping import default_layer_mapping
 from dna.compile.limits import check, check_mapping, fits
@@ -75,7 +75,7 @@ def test_wide_windows_are_limited() -> None:
 
 def test_a_mapping_needs_all_layers() -> None:
     with pytest.raises(UserError, match="the mapping has 0 layers"):
-        check_mapping(Network("n", (LAYER,)), CHUNK, Mapping(()))
+        check_mapping(Network("n", (LAYER,)), Accelerator((CHUNK,)), Mapping(()))
 
 
 def test_no_mapping_names_the_limit() -> None:
