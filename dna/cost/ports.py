@@ -12,8 +12,8 @@ target changes, the port lets all bursts under way end first, so no two targets 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from dna.accelerator.chunk import LINK_MEMORY, Chunk, Memory
 from dna.accelerator.isa import REGIONS, WORD_BYTES
@@ -47,22 +47,33 @@ def run_bursts(address: int, run: int, words_per_burst: int) -> list[tuple[int, 
     return [(words, count) for words, count in ((head, 1), (words_per_burst, full), (tail, 1)) if words and count]
 
 
-def job_bursts(job: Instruction, words_per_burst: int) -> Iterator[tuple[int, int]]:
+def job_bursts(job: Instruction, words_per_burst: int) -> tuple[tuple[int, int], ...]:
     """Bursts of a LOAD or STORE in order, as (words, how many in a row); neighbours of one size are merged."""
+    outer = job["n_outer"], job["stride_outer"] % words_per_burst
+    inner = job["n_inner"], job["stride_inner"] % words_per_burst
+    return _bursts(job["address"] % words_per_burst, job["run"], inner, outer, words_per_burst)
+
+
+@lru_cache(maxsize=8192)
+def _bursts(
+    address: int, run: int, inner: tuple[int, int], outer: tuple[int, int], words_per_burst: int
+) -> tuple[tuple[int, int], ...]:
+    """Only places within a burst matter: tiles, frames and passes have few kinds. Loops are (count, stride)."""
     patterns: dict[int, list[tuple[int, int]]] = {}
+    result: list[tuple[int, int]] = []
     words = count = 0
-    for outer in range(job["n_outer"]):
-        for inner in range(job["n_inner"]):
-            start = (job["address"] + outer * job["stride_outer"] + inner * job["stride_inner"]) % words_per_burst
+    for row in range(outer[0]):
+        for part in range(inner[0]):
+            start = (address + row * outer[1] + part * inner[1]) % words_per_burst
             if start not in patterns:
-                patterns[start] = run_bursts(start, job["run"], words_per_burst)
+                patterns[start] = run_bursts(start, run, words_per_burst)
             for next_words, next_count in patterns[start]:
                 if next_words != words:
                     if count:
-                        yield words, count
+                        result.append((words, count))
                     words, count = next_words, 0
                 count += next_count
-    yield words, count
+    return (*result, (words, count))
 
 
 MEMORY_TARGET = -1

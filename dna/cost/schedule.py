@@ -296,8 +296,9 @@ class _ChunkTimes:
             result += queue.pops
         for counter in (*self.loaded.values(), *self.freed.values(), self.ready, self.stored):
             result += [counter.recent[-back] for back in range(1, min(RECENT + 1, len(counter.recent)) + 1)]
+        passes = max(peer.look_back for peer in self.peers)
         for events in (self.committed, self.fetched):
-            size = self.look_back * events.per_pass
+            size = passes * events.per_pass
             result += [events.recent[-back] for back in range(1, min(size, len(events.recent)) + 1)]
         return result
 
