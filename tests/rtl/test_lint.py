@@ -51,6 +51,9 @@ CHUNKS: dict[str, dict[str, int]] = {
         "OUTPUT_WORDS": 1000,
     },
     "long_dots": {"OC": 32, "IC": 16, "PX": 2, "POST_LANES": 2, "RESIDUAL": 0, "ADDR_W": 64},
+    "packed": {"OC": 16, "IC": 4, "PX": 5, "POST_LANES": 4, "PACKED": 1, "POST_LUT": 1},
+    "packed_dots": {"OC": 2, "IC": 16, "PX": 2, "POST_LANES": 2, "PACKED": 1, "POST_LUT": 1, "RESIDUAL": 0},
+    "packed_single": {"OC": 32, "IC": 1, "PX": 4, "POST_LANES": 4, "PACKED": 1},
     "many_lanes": {"OC": 4, "IC": 4, "PX": 128, "POST_LANES": 4, "PORTS": 1, "DATA_W": 64},
     "deep": {
         "OC": 16,
@@ -62,8 +65,8 @@ CHUNKS: dict[str, dict[str, int]] = {
         "OUTPUT_WORDS": 8192,
     },
 }
-SYNTHESIS = ("default", "smallest", "one_input_channel", "long_dots")
-ICARUS = ("default", "smallest", "odd_depths", "deep")
+SYNTHESIS = ("default", "smallest", "one_input_channel", "long_dots", "packed")
+ICARUS = ("default", "smallest", "odd_depths", "deep", "packed", "packed_single")
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dna.accelerator.chunk import Chunk
 from dna.compile.default_mapping import random_chunk
 from dna.verify import verify_many
 from dna.verify.random_designs import WINDOWS, Drawer, all_bins
@@ -25,6 +26,19 @@ def test_bits_and_cycles_of_random_designs(seed: int, tmp_path: Path) -> None:
     assert len(result.runs) == 2 * DRAWS
     fixed = [run for run in result.runs if run.mode == "fixed"]
     assert all(run.cycles_model == run.cycles_rtl for run in fixed)
+
+
+@pytest.mark.parametrize(("oc", "ic", "px"), [(16, 4, 3), (4, 16, 2)])
+def test_packed_array_and_post_lanes_of_luts(oc: int, ic: int, px: int, tmp_path: Path) -> None:
+    """Every mode of the array runs. The schedule knows nothing of either choice, and its cycles are compared."""
+    drawer = Drawer(np.random.default_rng(oc))
+    chunk = Chunk(oc=oc, ic=ic, px=px, post_lanes=2, weight_words=2048, input_words=1024, packed=True, post_in_lut=True)
+    drawn = [drawer.draw(chunk) for _ in range(DRAWS)]
+    ops = {layer.op for draw in drawn for layer in draw.network.layers}
+    assert {"conv", "depthwise", "maxpool", "avgpool"} <= ops
+    result = verify_many([draw.case for draw in drawn], tmp_path / "many", build=BUILDS, modes=("fixed",))
+    assert result.ok, "\n".join(result.differences)
+    assert all(run.cycles_model == run.cycles_rtl for run in result.runs)
 
 
 def test_directed_draws_reach_every_window() -> None:
