@@ -62,6 +62,9 @@ module ports_axi #(
     rd_s2 <= rd_s1;
   end
 
+  wire archip, awchip, word_pass_last, pass_commit;
+  wire [3:0]   arpeer;
+  wire [15:0]  awreaders;
   wire word_first, word_signal, layer_valid, r_idle, w_idle, stored, layer_commit;
   wire [2:0]   word_dest;
   wire [13:0]  word_base;
@@ -74,15 +77,17 @@ module ports_axi #(
   ) u_read (
       .clk(clk), .rst_n(!rst), .job_valid(load_valid), .job_ready(load_ready), .job(load),
       .freed_input(load[`DNA_LOAD_WAIT_FREE]), .freed_weight(load[`DNA_LOAD_WAIT_FREE]),
-      .freed_param(load[`DNA_LOAD_WAIT_FREE]), .freed_residual(load[`DNA_LOAD_WAIT_FREE]), .committed(20'hFFFFF),
-      .base_program(32'd0), .base_input(32'h10000), .base_output(32'h20000), .base_work(32'h21000),
+      .freed_param(load[`DNA_LOAD_WAIT_FREE]), .freed_residual(load[`DNA_LOAD_WAIT_FREE]), .committed(load[`DNA_LOAD_WAIT_COMMIT]),
+      .halt(1'b0), .committed_all(24'd0), .fetched_all(24'd0),
+      .base_program(32'd0), .base_input({32'h13000, 32'h12000, 32'h11000, 32'h10000}),
+      .base_output({32'h1d000, 32'h1e000, 32'h1f000, 32'h20000}), .base_work(32'h21000),
       .word_valid(word_valid), .word_data(word_data), .word_first(word_first), .word_last(word_last),
-      .word_dest(word_dest), .word_signal(word_signal), .word_base(word_base), .word_cols(word_cols),
+      .word_dest(word_dest), .word_signal(word_signal), .word_pass_last(word_pass_last), .word_base(word_base), .word_cols(word_cols),
       .word_groups(word_groups), .word_row0(word_row0), .word_col0(word_col0),
       .layer_valid(layer_valid), .layer_job(layer_job), .layer_done(1'b0),
       .idle(r_idle), .error(read_error), .clear(1'b0),
       .m_axi_arvalid(m_axi_arvalid), .m_axi_arready(m_axi_arready), .m_axi_araddr(m_axi_araddr),
-      .m_axi_arlen(m_axi_arlen), .m_axi_arsize(m_axi_arsize), .m_axi_arburst(m_axi_arburst),
+      .m_axi_archip(archip), .m_axi_arpeer(arpeer), .m_axi_arlen(m_axi_arlen), .m_axi_arsize(m_axi_arsize), .m_axi_arburst(m_axi_arburst),
       .m_axi_rvalid(m_axi_rvalid), .m_axi_rready(m_axi_rready), .m_axi_rdata(m_axi_rdata), .m_axi_rresp(m_axi_rresp),
       .m_axi_rlast(m_axi_rlast)
   );
@@ -92,11 +97,13 @@ module ports_axi #(
   ) u_write (
       .clk(clk), .rst_n(!rst), .job_valid(store_valid), .job_ready(store_ready), .job(store),
       .ready(store[`DNA_STORE_WAIT_READY]),
-      .base_program(32'd0), .base_input(32'h10000), .base_output(32'h20000), .base_work(32'h21000),
+      .halt(1'b0), .committed_all(24'd0), .fetched_all(24'd0),
+      .base_program(32'd0), .base_input({32'h13000, 32'h12000, 32'h11000, 32'h10000}),
+      .base_output({32'h1d000, 32'h1e000, 32'h1f000, 32'h20000}), .base_work(32'h21000),
       .rd_en(rd_en), .rd_addr(rd_addr), .rd_data(rd_s2), .stored(stored), .committed_pulse(committed_pulse),
-      .layer_commit(layer_commit), .idle(w_idle), .error(write_error), .clear(1'b0),
+      .layer_commit(layer_commit), .pass_commit(pass_commit), .idle(w_idle), .error(write_error), .clear(1'b0),
       .m_axi_awvalid(m_axi_awvalid), .m_axi_awready(m_axi_awready), .m_axi_awaddr(m_axi_awaddr),
-      .m_axi_awlen(m_axi_awlen), .m_axi_awsize(m_axi_awsize), .m_axi_awburst(m_axi_awburst),
+      .m_axi_awchip(awchip), .m_axi_awreaders(awreaders), .m_axi_awlen(m_axi_awlen), .m_axi_awsize(m_axi_awsize), .m_axi_awburst(m_axi_awburst),
       .m_axi_wvalid(m_axi_wvalid), .m_axi_wready(m_axi_wready), .m_axi_wdata(m_axi_wdata), .m_axi_wstrb(m_axi_wstrb),
       .m_axi_wlast(m_axi_wlast), .m_axi_bvalid(m_axi_bvalid), .m_axi_bready(m_axi_bready), .m_axi_bresp(m_axi_bresp)
   );

@@ -11,7 +11,7 @@ import pytest
 from tests.rtl.runner import RTL, SIM, isa_header, run_cocotb, tool_environment
 
 HERE = Path(__file__).parent
-PARTS = ("dna_fifo", "dna_ram", "dna_burst_splitter", "dna_read_port", "dna_write_port")
+PARTS = ("dna_fifo", "dna_ram", "dna_burst_splitter", "dna_wait", "dna_link", "dna_read_port", "dna_write_port")
 SOURCES = [RTL / f"{part}.v" for part in PARTS]
 MEMORY = SIM / "dna_memory.v"
 PORTS = ("dna_read_port", "dna_write_port")
