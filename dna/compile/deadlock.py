@@ -48,14 +48,12 @@ def check(program: Program) -> None:
     for chunk in chunks:
         if program.order.count(chunk.index) != chunk.length:
             raise ProgramError(f"chunk {chunk.index}: the serial order does not have each instruction once")
-    passes = PASSES if any(job["pass_last"] for c in program.chunks for job in c.instructions) else 1
-    for _ in range(passes):
+    for _ in range(PASSES):
         for index in program.order:
             chunks[index].step()
     for chunk in chunks:
-        chunk.check_pages(passes)
-        if passes > 1:
-            chunk.check_peers()
+        chunk.check_pages()
+        chunk.check_peers()
 
 
 class _Chunk:
@@ -74,7 +72,6 @@ class _Chunk:
             "fetched": sum(job.op == "LOAD" and _DESTINATION_NAMES[job["dest"]] in _FETCHED for job in body),
             "tiles": ops.count("TILE"),
         }
-        self.marked = any(job["pass_last"] for c in program.chunks for job in c.instructions)
         self.at = self.number = self.pages = self.tiles = 0
         self.layer = Instruction("LAYER")
         self.totals = dict.fromkeys(_TILES, 0)
@@ -250,7 +247,7 @@ class _Chunk:
         events["freed.input"] += [known] * job["free_in"]
         events["freed.weight"] += [known] * job["free_w"]
         self.tiles += 1
-        if self.marked and job["pass_last"] != (self.tiles % self.per_pass["tiles"] == 0):
+        if job["pass_last"] != (self.tiles % self.per_pass["tiles"] == 0):
             self.fail("has pass_last at the wrong place")
 
     def _finish_tile(self, job: Instruction, known: Known, wait_out: int, wait_res: int) -> None:
@@ -285,7 +282,7 @@ class _Chunk:
         self._check_last(job, "committed")
 
     def _check_last(self, job: Instruction, counter: str) -> None:
-        if self.marked and job["pass_last"] != (len(self.events[counter]) % self.per_pass[counter] == 0):
+        if job["pass_last"] != (len(self.events[counter]) % self.per_pass[counter] == 0):
             self.fail("has pass_last at the wrong place")
 
     # ---- ends
@@ -300,7 +297,7 @@ class _Chunk:
             self.totals[name] += job[f"{name}s"]
             made = len(self.buffers[name].tiles) if name == "param" else len(events[_MADE[name]])
             used = len(events["stored" if name == "output" else f"freed.{name}"])
-            if self.marked and made != used or self.marked and (made - self.totals[name]) % (1 << COUNTER_BITS):
+            if made != used or (made - self.totals[name]) % (1 << COUNTER_BITS):
                 given = f"{job[name + 's']} {name} tiles per pass"
                 self.fail(f"tells {given}; {made} were made and {used} used up in {ended} passes")
         value = self.number * self.per_pass["committed"]
@@ -308,13 +305,13 @@ class _Chunk:
             self._start(engine, self._implied(self.events["committed"], value))
         self.number, self.at = ended, 0
 
-    def check_pages(self, passes: int) -> None:
+    def check_pages(self) -> None:
         """The Program is whole pages, each but the last with a load of the next, and ends with END."""
         self.at, count = len(self.instructions) - 1, len(self.instructions)
         if count % PAGE_INSTRUCTIONS or self.instructions[-1].op != "END":
             self.fail("does not end a page with END")
-        if self.pages != passes * (count // PAGE_INSTRUCTIONS - 1):
-            self.fail(f"{self.pages // passes} page loads for {count // PAGE_INSTRUCTIONS} pages")
+        if self.pages != PASSES * (count // PAGE_INSTRUCTIONS - 1):
+            self.fail(f"{self.pages // PASSES} page loads for {count // PAGE_INSTRUCTIONS} pages")
 
     def check_peers(self) -> None:
         """A chunk that is waited for knows by the end of the second pass that the one who waits is in the first.

@@ -109,7 +109,7 @@ class Machine:
     def _place(self, name: str, frame: int, number: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         tensor = self.program.tensors[name]
         buffers = self.memory[tensor.region]
-        return buffers[number % len(buffers)], word_addresses(tensor)
+        return buffers[number % len(buffers)], word_addresses(tensor, frame)
 
     def run(self) -> None:
         """Executes jobs until every chunk is at its last END; ProgramError if no engine can go on before."""
