@@ -53,10 +53,29 @@ class Design:
                     f"accelerator.chunks[{index}].port_bytes is {chunk.port_bytes};"
                     f" the ports of board '{self.board.name}' have {self.board.port_bytes}"
                 )
-            if chunk.ports > self.board.ports:
+        if self.accelerator.ports > self.board.ports:
+            raise UserError(
+                f"accelerator: its chunks have {self.accelerator.ports} ports;"
+                f" board '{self.board.name}' has {self.board.ports}"
+            )
+        self._check_mapping(needed)
+
+    def _check_mapping(self, layers: int) -> None:
+        """What a mapping says beyond single layers must fit the network and the accelerator."""
+        mapping, chunks = self.mapping, len(self.accelerator.chunks)
+        for name in ("chunks", "batches"):
+            given = len(getattr(mapping, name))
+            if given not in (0, layers):
+                raise UserError(f"mapping.{name}: {given} entries for {layers} layers of network '{self.network.name}'")
+        for index, chunk in enumerate(mapping.chunks):
+            if not 0 <= chunk < chunks:
+                raise UserError(f"mapping.chunks[{index}] is {chunk}; the accelerator has {chunks} chunks")
+        if mapping.frames < 1:
+            raise UserError(f"mapping.frames is {mapping.frames}; it must be at least 1")
+        for index, batch in enumerate(mapping.batches):
+            if batch < 1 or mapping.frames % batch:
                 raise UserError(
-                    f"accelerator.chunks[{index}].ports is {chunk.ports};"
-                    f" board '{self.board.name}' has {self.board.ports}"
+                    f"mapping.batches[{index}] is {batch}; it must divide frames, which is {mapping.frames}"
                 )
 
     def save(self, folder: Path) -> None:

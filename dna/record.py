@@ -17,13 +17,15 @@ T = TypeVar("T")
 
 
 def to_plain(value: object) -> Any:
-    """Dictionaries, lists and scalars for a (nested) dataclass; tuples become lists."""
+    """Dictionaries, lists and scalars for a (nested) dataclass; tuples become lists, sets sorted ones."""
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in fields(value)}
     if isinstance(value, Mapping):
         return {key: to_plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(item) for item in value]
+    if isinstance(value, (set, frozenset)):
+        return sorted(to_plain(item) for item in value)
     return value
 
 
@@ -92,6 +94,8 @@ def _convert(hint: Any, value: object, where: str) -> Any:
         return from_plain(hint, value, where)
     if origin is tuple:
         return _convert_tuple(arguments, value, where)
+    if origin is frozenset:
+        return frozenset(_convert_tuple((arguments[0], Ellipsis), value, where))
     if origin is typing.Literal:
         if value not in arguments:
             raise UserError(f"{where}: is {_describe(value)}; it must be one of {', '.join(map(str, arguments))}")

@@ -1,11 +1,13 @@
 """Designs: what is saved comes back equal, and a damaged folder is refused with the key named."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import yaml
 
 from dna.accelerator.board import load_board
-from dna.accelerator.chunk import Accelerator, Chunk
+from dna.accelerator.chunk import Accelerator, Chunk, Link
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.design import Design
 from dna.errors import UserError
@@ -57,6 +59,38 @@ def test_round_trip(design, folder):
             np.testing.assert_array_equal(getattr(back.weights[name], field), getattr(weights, field))
 
 
+def test_several_chunks_links_and_frames_come_back(design, tmp_path):
+    layers = len(design.network.layers)
+    chunk = replace(design.accelerator.chunks[0], ports=1, port_bytes=16)
+    mapping = replace(
+        design.mapping,
+        chunks=tuple(index % 2 for index in range(layers)),
+        frames=4,
+        batches=(2,) * layers,
+        on_chip=frozenset({"layer1", "layer0"}),
+    )
+    accelerator = Accelerator((chunk, chunk), links=(Link(0, 1, 256), Link(1, 0, 64)))
+    board = replace(design.board, port_bits=128)
+    both = replace(design, accelerator=accelerator, mapping=mapping, board=board)
+    both.save(tmp_path / "both")
+    back = Design.load(tmp_path / "both")
+    assert (back.accelerator, back.mapping) == (accelerator, mapping)
+    assert back.text() == both.text()
+
+
+def test_a_design_from_before_there_were_several_chunks_still_loads(design, folder):
+    def old(content):
+        for key in ("chunks", "frames", "batches", "on_chip"):
+            del content["mapping"][key]
+        del content["accelerator"]["links"]
+        for key in ("packed", "post_in_lut"):
+            del content["accelerator"]["chunks"][0][key]
+
+    edit(folder, old)
+    back = Design.load(folder)
+    assert (back.accelerator, back.mapping) == (design.accelerator, design.mapping)
+
+
 def test_saving_again_replaces_and_leaves_two_files(design, folder):
     design.save(folder)
     assert sorted(path.name for path in folder.iterdir()) == ["design.yaml", "weights.npz"]
@@ -92,6 +126,22 @@ def test_every_layer_is_a_line_a_person_can_read(design, folder):
         (lambda c: c["network"]["layers"][0].update(in_channels=0), "layer 'layer0': in_channels is 0"),
         (lambda c: c["network"]["layers"][-1].update(name="renamed"), r"weights\.npz: 'renamed/"),
         (lambda c: c.update(metrics=3), "metrics: a table"),
+        (
+            lambda c: c["accelerator"].update(chunks=3 * c["accelerator"]["chunks"]),
+            "accelerator: its chunks have 6 ports; board 'zc706' has 4",
+        ),
+        (lambda c: c["mapping"].update(chunks=[0]), r"mapping\.chunks: 1 entries for \d+ layers"),
+        (
+            lambda c: c["mapping"].update(chunks=[1] * len(c["mapping"]["layers"])),
+            r"mapping\.chunks\[0\] is 1; the accelerator has 1 chunks",
+        ),
+        (lambda c: c["mapping"].update(frames=0), r"mapping\.frames is 0; it must be at least 1"),
+        (
+            lambda c: c["mapping"].update(frames=4, batches=[3] * len(c["mapping"]["layers"])),
+            r"mapping\.batches\[0\] is 3; it must divide frames, which is 4",
+        ),
+        (lambda c: c["mapping"].update(on_chip=[1]), r"mapping\.on_chip\[0\]: is '1'; it must be text"),
+        (lambda c: c["accelerator"].update(links=[{"writer": 0}]), r"links\[0\]: key 'reader' is missing"),
     ],
 )
 def test_damage_is_named(folder, change, message):

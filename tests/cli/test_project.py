@@ -9,8 +9,9 @@ import pytest
 
 from dna import cli, runs
 from dna.accelerator.board import load_board
-from dna.accelerator.chunk import Accelerator, Chunk
+from dna.accelerator.chunk import Accelerator, Chunk, Link
 from dna.compile.default_mapping import default_mapping
+from dna.cost.resources import resources
 from dna.design import Design
 from dna.errors import UserError
 from dna.network.random import random_network
@@ -52,11 +53,14 @@ def equal_verification(project):
             "cycles_rtl": layer["cycles"],
             "cycles_model": layer["cycles"],
             "causes_different": [],
+            "chunk": 0,
+            "compared": True,
         }
         for layer in program["layers"]
     ]
     one = {"name": "x", "mode": "fixed", "error": None, "layers": layers, "ok": True}
     one |= {"cycles_model": program["cycles"], "cycles_rtl": program["cycles"]}
+    one |= {"pass_ends_model": program["pass_ends"], "pass_ends_rtl": program["pass_ends"], "passes_different": []}
     return {"ok": True, "runs": [one, {**copy.deepcopy(one), "mode": "stalls", "cycles_rtl": program["cycles"] + 99}]}
 
 
@@ -79,7 +83,7 @@ def test_generate_takes_the_latest_run(run, capsys):
 def test_generate_for_another_board_uses_its_memory(run, capsys):
     assert cli.main(["generate", "--board", "pynq-z2", "--out", "other"]) == 0
     program = json.loads((run.path.parent.parent / "other" / "program" / "program.json").read_text())
-    assert program["memory"]["read_latency"] == load_board("pynq-z2").memory.read_latency
+    assert program["memory"][0]["read_latency"] == load_board("pynq-z2").memory.read_latency
     assert "dna verify other" in capsys.readouterr().out
 
 
@@ -106,6 +110,10 @@ def test_frames(design, tmp_path):
     path = tmp_path / "frame.npy"
     np.save(path, frame)
     np.testing.assert_array_equal(load_frame(design.network, path), frame)
+    np.save(path, np.stack([frame, frame]))
+    assert load_frame(design.network, path).shape == (2, *frame.shape)
+    several = replace(design, mapping=replace(design.mapping, frames=3))
+    assert len({one.tobytes() for one in frame_for(several)}) == 3
     for wrong, message in (
         (frame[:-1], "of shape"),
         (frame * 0.5, "takes integers"),
@@ -119,6 +127,20 @@ def test_frames(design, tmp_path):
 def test_what_does_not_fit_the_board_names_the_resource(design):
     with pytest.raises(UserError, match=r"needs 72 dsp, board 'zc706' has 71"):
         check_fits(design, replace(design.board, dsp=71))
+
+
+def test_all_chunks_and_the_banks_between_them_need_resources(design):
+    two = replace(design.accelerator.chunks[0], ports=1, port_bytes=16)
+    board = replace(design.board, port_bits=128)
+    accelerator = Accelerator((two, two))
+    pair = replace(design, accelerator=accelerator, board=board)
+    with pytest.raises(UserError, match=r"needs 144 dsp, board 'zc706' has 143"):
+        check_fits(pair, replace(board, dsp=143))
+    needed = 2 * resources(two).bram36
+    check_fits(pair, replace(board, bram36=needed))
+    linked = replace(pair, accelerator=replace(accelerator, links=(Link(0, 1, 2048),)))
+    with pytest.raises(UserError, match=rf"needs {needed + 8} bram36"):
+        check_fits(linked, replace(board, bram36=needed))
 
 
 def test_report_before_and_after_verification(run, capsys):
@@ -151,7 +173,7 @@ def test_verify_simulates_and_records(run, capsys):
     assert (summary.bits_equal, summary.bits_equal_with_stalls, summary.cycles_equal) == (True, True, True)
     # A byte of the reference changed: the same simulation must now be told apart from it.
     program = json.loads((run.project / "program" / "program.json").read_text())
-    path = run.project / "program" / program["tensors"][program["output"]]["file"]
+    path = run.project / "program" / program["tensors"][program["output"]]["files"][0][0]
     damaged = bytearray(path.read_bytes())
     damaged[0] ^= 1
     path.write_bytes(damaged)

@@ -17,6 +17,7 @@ from dna.accelerator.isa import INSTRUCTION_BYTES
 from dna.compile.layout import unpack_tensor
 from dna.compile.program import Program, decode
 from dna.errors import UserError
+from dna.generate.program_folder import Frames, References
 from dna.generate.project import KEPT, SIMULATION_FILES, generate
 from dna.paths import rtl_templates
 from dna.quantize.reference import run
@@ -39,7 +40,7 @@ def reference(case: Case) -> dict[str, np.ndarray]:
     return {"input": case.x_HWC, **run(case.network, case.weights, case.x_HWC)}
 
 
-def write(out: Path, program: Program, reference: dict[str, np.ndarray], **more: object) -> Path:
+def write(out: Path, program: Program, reference: References, **more: object) -> Path:
     generate(program, out, reference=reference, design_text="network: made\n", **more)  # type: ignore[arg-type]
     return out
 
@@ -88,19 +89,55 @@ def test_program_folder_holds_image_reference_and_addresses(
     assert decode(image[:INSTRUCTION_BYTES]).op == program.instructions[0].op
     for name, values in reference.items():
         tensor = content["tensors"][name]
-        data = (folder / tensor["file"]).read_bytes()
+        ((file,),) = tensor["files"]
+        data = (folder / file).read_bytes()
         shape = (tensor["height"], tensor["width"], tensor["channels"])
         assert len(data) == 16 * tensor["words"]
         assert np.array_equal(unpack_tensor(data, *shape, tensor["signed"]), values)
     assert np.array_equal(np.load(folder / "input.npy"), case.x_HWC)
     assert np.array_equal(np.load(folder / "output.npy"), reference[case.network.output])
-    assert content["memory"] == {"read_latency": 20, "beat_interval": 2, "write_latency": 5}
+    assert content["memory"] == [{"read_latency": 20, "beat_interval": 2, "write_latency": 5}]
     ends = sorted(
-        (region["address"], region["address"] + 16 * region["words"]) for region in content["regions"].values()
+        (address, address + 16 * region["words"])
+        for region in content["regions"].values()
+        for address in region["addresses"]
     )
     for (_, end), (start, _) in zip(ends, ends[1:], strict=False):
         assert start % 4096 == 0 and end <= start
     assert ends[-1][1] <= 16 * content["memory_words"]
+
+
+def test_passes_have_buffers_and_each_its_frames(
+    tmp_path: Path, case: Case, program: Program, reference: dict[str, np.ndarray]
+) -> None:
+    references = [{name: values * n // 3 for name, values in reference.items()} for n in (3, 2, 1)]
+    folder = write(tmp_path / "p", program, references, passes=3) / "program"
+    content = json.loads((folder / "program.json").read_text())
+    assert (content["frames"], content["passes"], content["buffers"]) == (1, 3, 4)
+    assert len(content["pass_ends"]) == 3 and content["pass_ends"][-1] <= content["cycles"]
+    shape = case.x_HWC.shape
+    for name, buffers in (("input", (0, 1, 2)), ("a/first", (2,)), ("second", (0, 1, 2))):
+        tensor = content["tensors"][name]
+        assert len(tensor["files"]) == len(buffers)
+        for number, (file,) in zip(buffers, tensor["files"], strict=True):
+            data = (folder / file).read_bytes()
+            found = unpack_tensor(data, tensor["height"], tensor["width"], tensor["channels"], tensor["signed"])
+            assert np.array_equal(found, references[number][name]), name
+    regions = content["regions"]
+    assert [len(regions[name]["addresses"]) for name in ("PROGRAM", "INPUT", "OUTPUT", "WORK")] == [1, 4, 4, 1]
+    places = [address for region in regions.values() for address in region["addresses"]]
+    assert len(set(places)) == len(places)
+    assert np.load(folder / "input.npy").shape == (3, *shape)
+
+
+def test_references_that_do_not_fit_the_passes_are_refused(
+    tmp_path: Path, program: Program, reference: dict[str, np.ndarray]
+) -> None:
+    with pytest.raises(ValueError, match="3 references; there must be 1, or a multiple of 1 up to 2"):
+        write(tmp_path / "p", program, [reference] * 3, passes=2)
+    frames = Frames((reference,) * 4, frames=2, passes=6)
+    assert (frames.buffers, frames.used, frames.last) == (4, 4, 1)
+    assert [frames.index(buffer, frame) for buffer in range(4) for frame in range(2)] == [0, 1, 2, 3, 0, 1, 2, 3]
 
 
 def test_layer_cycles_run_from_the_start(tmp_path: Path, program: Program, reference: dict[str, np.ndarray]) -> None:

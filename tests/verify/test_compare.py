@@ -11,7 +11,15 @@ import pytest
 
 from dna.paths import simulation
 
-TENSOR = {"height": 2, "width": 3, "groups": 2, "row_words": 9, "address": 40, "signed": True, "order": None}
+TENSOR = {
+    "height": 2,
+    "width": 3,
+    "groups": 2,
+    "row_words": 9,
+    "frame_addresses": [40, 80],
+    "signed": True,
+    "order": None,
+}
 """Of each row of nine words, the six after the first three."""
 PLACE = 16 * 3
 
@@ -42,5 +50,7 @@ def test_a_difference_is_named_with_its_place_and_channel(compare: ModuleType) -
     assert found["first_difference"] == {
         "row": 1, "col": 2, "channel": 21, "group": 1, "word": 40 + 9 + 5, "expected": 0, "got": -1,
     }  # fmt: skip
+    second = compare.tensor_difference(TENSOR, expected, bytes(got), 80)["first_difference"]
+    assert second["word"] == found["first_difference"]["word"] + 40
     ordered = {**TENSOR, "order": [*range(10), *[-1] * 6, *range(10, 20)]}
     assert compare.tensor_difference(ordered, expected, bytes(got))["first_difference"]["channel"] == 15

@@ -81,7 +81,8 @@ def test_a_good_project_agrees_in_bits_cycles_and_faults(project: Path) -> None:
 def test_a_wrong_bit_is_found_with_its_element_and_tile(project: Path, changed: Path) -> None:
     content = json.loads((changed / "program.json").read_text())
     tensor = content["tensors"]["first"]
-    path = changed / tensor["file"]
+    ((file,),) = tensor["files"]
+    path = changed / file
     row, col, channel = 7, 4, 19
     word = (row * tensor["groups"] + channel // 16) * tensor["width"] + col
     data = bytearray(path.read_bytes())
@@ -161,7 +162,7 @@ def test_a_program_that_does_not_write_is_seen(project: Path, changed: Path) -> 
 
 
 def test_another_accelerators_program_is_refused(project: Path, changed: Path) -> None:
-    edit(changed, lambda content: content["capabilities"].update(ARRAY=0))
+    edit(changed, lambda content: content["capabilities"][0].update(ARRAY=0))
     result = verify(project, programs=[changed], build=BUILDS, results=changed.parent / "results", modes=("fixed",))
     assert "register ARRAY" in result.differences[0]
 
