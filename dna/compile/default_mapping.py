@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import accumulate
 
 from numpy.random import Generator
 
 from dna.accelerator import tile
-from dna.accelerator.chunk import INPUT_CHANNELS, POST_LANES, Chunk
+from dna.accelerator.chunk import INPUT_CHANNELS, POST_LANES, Accelerator, Chunk
 from dna.accelerator.mapping import LayerMapping, Mapping, Order
 from dna.compile.limits import check, fits, slices, strides
 from dna.compile.lowering import lower
@@ -22,6 +25,59 @@ _TRIES = 200
 def default_mapping(network: Network, chunk: Chunk) -> Mapping:
     """`default_layer_mapping` for every executed layer."""
     return Mapping(tuple(default_layer_mapping(layer, chunk) for layer in lower(network).layers))
+
+
+def default_pipeline(network: Network, accelerator: Accelerator, frames: int = 1) -> Mapping:
+    """A mapping onto all chunks: consecutive layers on consecutive chunks, the slowest with the fewest array cycles.
+
+    Each layer has its `default_layer_mapping`, all tensors lie in memory. UserError if there are more chunks than
+    executed layers, or if a layer fits no chunk that it could be on.
+    """
+    layers, chunks = lower(network).layers, accelerator.chunks
+    if len(chunks) > len(layers):
+        raise UserError(f"network '{network.name}' has {len(layers)} layers to be executed, for {len(chunks)} chunks")
+    by_kind = {chunk: _options(layers, chunk) for chunk in dict.fromkeys(chunks)}
+    options = [by_kind[chunk] for chunk in chunks]
+    ends = _balanced([[math.inf if option is None else option[0] for option in row] for row in options])
+    if ends is None:
+        raise UserError(f"network '{network.name}': no cut into {len(chunks)} runs of layers fits the chunks")
+    of_layer = tuple(sum(index >= end for end in ends) for index in range(len(layers)))
+    chosen = [options[chunk][index] for index, chunk in enumerate(of_layer)]
+    return Mapping(tuple(option[1] for option in chosen if option is not None), of_layer, frames)
+
+
+def _options(layers: Sequence[Layer], chunk: Chunk) -> list[tuple[int, LayerMapping] | None]:
+    """`_option` of each layer; those that differ in their tensors alone have the same."""
+    plain = [replace(layer, name="layer", input="input", residual=layer.residual and "input") for layer in layers]
+    found = {layer: _option(layer, chunk) for layer in dict.fromkeys(plain)}
+    return [found[layer] for layer in plain]
+
+
+def _option(layer: Layer, chunk: Chunk) -> tuple[int, LayerMapping] | None:
+    """Array cycles and default mapping of a layer on a chunk, if it fits."""
+    try:
+        mapping = default_layer_mapping(layer, chunk)
+    except UserError:
+        return None
+    return _array_cycles(layer, chunk, mapping), mapping
+
+
+def _balanced(cycles: Sequence[Sequence[float]]) -> list[int] | None:
+    """Where runs of layers end, one run per row of `cycles` [chunks][layers]; the largest sum of a run is smallest."""
+    count = len(cycles[0])
+    best: dict[int, tuple[float, list[int]]] = {0: (0.0, [])}
+    for chunk, row in enumerate(cycles):
+        sums = [0.0, *accumulate(row)]
+        left = len(cycles) - chunk - 1
+        following: dict[int, tuple[float, list[int]]] = {}
+        for start, (slowest, ends) in best.items():
+            for end in range(start + 1, count - left + 1) if left else [count]:
+                cost = max(slowest, sum(row[start:end]) if math.isinf(sums[end]) else sums[end] - sums[start])
+                if end not in following or cost < following[end][0]:
+                    following[end] = cost, [*ends, end]
+        best = following
+    slowest, ends = best[count]
+    return None if math.isinf(slowest) else ends
 
 
 def default_layer_mapping(layer: Layer, chunk: Chunk) -> LayerMapping:

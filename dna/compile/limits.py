@@ -58,7 +58,7 @@ def check_mapping(network: Network, accelerator: Accelerator, mapping: Mapping) 
             )
         check(layer, accelerator.chunks[mapping.chunk(index)], layer_mapping)
     for name in sorted(mapping.on_chip):
-        problem = on_chip_problem(network, accelerator, mapping, name)
+        problem = on_chip_problem(network, accelerator, mapping.chunks, name)
         if problem is not None:
             raise UserError(f"tensor '{name}' cannot be on chip: {problem}")
 
@@ -76,8 +76,11 @@ def _check_chunks(layers: Sequence[Layer], accelerator: Accelerator, mapping: Ma
             raise UserError(f"chunk {chunk} has no layer; give it one, or leave the chunk out")
 
 
-def on_chip_problem(network: Network, accelerator: Accelerator, mapping: Mapping, tensor: str) -> str | None:
-    """Why a tensor cannot be handed over in links at all; None if it can, if there is room."""
+def on_chip_problem(network: Network, accelerator: Accelerator, chunks: Sequence[int], tensor: str) -> str | None:
+    """Why a tensor cannot be handed over in links at all; None if it can, if there is room.
+
+    `chunks`: as in `Mapping`, the chunk of each executed layer, or nothing for chunk 0.
+    """
     lowered = lower(network)
     if tensor not in lowered.orders:
         return "there is no such tensor"
@@ -85,13 +88,14 @@ def on_chip_problem(network: Network, accelerator: Accelerator, mapping: Mapping
         return "it is the network's input or output"
     if tensor in lowered.places or lowered.writers(tensor) != (tensor,):
         return "it is a concat or lies in one"
-    chunks = {layer.name: mapping.chunk(index) for index, layer in enumerate(lowered.layers)}
-    readers = sorted({chunks[layer.name] for layer in lowered.layers if tensor in (layer.input, layer.residual)})
+    places = zip(lowered.layers, chunks or [0] * len(lowered.layers), strict=True)
+    chunk_of = {layer.name: chunk for layer, chunk in places}
+    readers = sorted({chunk_of[layer.name] for layer in lowered.layers if tensor in (layer.input, layer.residual)})
     if not readers:
         return "nothing reads it"
     for reader in readers:
-        if accelerator.link(chunks[tensor], reader) is None:
-            return f"there is no link from chunk {chunks[tensor]}, which writes it, to chunk {reader}"
+        if accelerator.link(chunk_of[tensor], reader) is None:
+            return f"there is no link from chunk {chunk_of[tensor]}, which writes it, to chunk {reader}"
     return None
 
 
