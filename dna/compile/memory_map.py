@@ -95,19 +95,25 @@ def _tensor(lowered: Lowered, name: str, region: str, addresses: tuple[int, ...]
 
 
 def chip_addresses(
-    lowered: Lowered, stored: Sequence[tuple[str, int]], alignments: Mapping[str, int]
+    lowered: Lowered,
+    stored: Sequence[tuple[str, int]],
+    readers: Mapping[str, tuple[int, ...]],
+    alignments: Mapping[str, int],
 ) -> dict[str, tuple[int, ...]]:
-    """First words of the on-chip tensors of one writer, by name and frame: one after the other as they are stored.
+    """First words of the on-chip tensors of one writer, by name and frame: in each bank one after the other as stored.
 
-    `stored`: tensor and frame in order of their first STORE; `alignments`: by tensor, in words.
+    A tensor has the same address in the banks of all its readers. `stored`: tensor and frame in order of their first
+    STORE; `alignments`: by tensor, in words.
     """
     found: dict[tuple[str, int], int] = {}
-    used = 0
+    used = {reader: 0 for name, _ in stored for reader in readers[name]}
     for name, frame in stored:
         shape = lowered.shape(name)
-        found[name, frame] = _aligned(used, alignments[name])
-        used = found[name, frame] + shape.height * int(tile.channel_words(shape.channels)) * shape.width
-    check_region(lowered.network, "CHIP", used)
+        first = _aligned(max(used[reader] for reader in readers[name]), alignments[name])
+        end = first + shape.height * int(tile.channel_words(shape.channels)) * shape.width
+        found[name, frame] = first
+        used |= dict.fromkeys(readers[name], end)
+    check_region(lowered.network, "CHIP", max(used.values(), default=0))
     frames = 1 + max((frame for _, frame in found), default=0)
     return {name: tuple(found[name, frame] for frame in range(frames)) for name, _ in stored}
 

@@ -67,7 +67,7 @@ class Plan:
             readers = {name: self.readers(name) for name, _ in stored}
             bursts = [chunk.burst_beats for chunk in self.accelerator.chunks]
             alignments = {name: max(bursts[chunk] for chunk in (writer, *readers[name])) for name in readers}
-            for name, addresses in chip_addresses(self.lowered, stored, alignments).items():
+            for name, addresses in chip_addresses(self.lowered, stored, readers, alignments).items():
                 places[name] = OnChip(addresses, writer, readers[name])
         return place_tensors(self.lowered, self.frames, places)
 
