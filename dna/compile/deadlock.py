@@ -1,7 +1,8 @@
 """Proof on a finished Program: no deadlock, nothing overwritten too early, no word read before it is stored.
 
-It knows the instructions alone, not how the compiler chose them. It walks the Program's serial order twice, for two
-passes that follow each other, keeps what the instructions so far will have counted once they are done, and requires:
+It knows the instructions and where tensors lie, not how the compiler chose them. It walks the Program's serial order
+twice, for two passes that follow each other, keeps what the instructions so far will have counted once they are done,
+and requires:
 
 - every threshold is reached by earlier instructions of the serial order (docs/deadlock.md: then there is no deadlock),
   and is recent enough for counters modulo 2^12;
@@ -9,6 +10,7 @@ passes that follow each other, keeps what the instructions so far will have coun
 - a TILE waits until what it reads is loaded, lies where it reads, and is not freed before; a STORE likewise;
 - a LOAD knows that the STOREs of this pass that wrote its words are committed (`dna.compile.hazards`);
 - a STORE knows that the LOADs that read what it overwrites are complete;
+- LOADs and STOREs stay in their tensors, and every word of those is stored;
 - END tells what a pass counts, and `pass_last` stands at the last jobs of the pass;
 - no chunk can be so far ahead of one that waits for it that their counters compare wrongly.
 """
@@ -19,7 +21,7 @@ import numpy as np
 
 from dna.accelerator import tile
 from dna.accelerator.chunk import PAGE_INSTRUCTIONS
-from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, ENGINES, EVENTS, MODES
+from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, ENGINES, EVENTS, MODES, REGIONS
 from dna.compile.hazards import Buffer, Event, Known, Words
 from dna.compile.program import Instruction, Program
 
@@ -60,7 +62,7 @@ class _Chunk:
     """What a chunk's instructions so far lead to. `events`: by counter, what each of its events implies."""
 
     def __init__(self, program: Program, index: int, words: Words, chunks: list[_Chunk]) -> None:
-        self.index, self.words, self.chunks = index, words, chunks
+        self.program, self.index, self.words, self.chunks = program, index, words, chunks
         self.count = len(program.chunks)
         self.chunk = program.chunks[index].chunk
         self.instructions = program.chunks[index].instructions
@@ -81,6 +83,8 @@ class _Chunk:
         self.events: dict[str, list[Known]] = {name: [] for name in (*names, "ready", "stored", "committed", "fetched")}
         self.nothing = np.zeros(2 * self.count, np.int64)
         self.known: dict[str, Known] = dict.fromkeys((*ENGINES, "COMPUTE"), self.nothing)
+        self.stored_words = dict.fromkeys((program.layers[at].name for at in program.chunks[index].layers), 0)
+        """By tensor, words of all its frames."""
         self.peers: set[tuple[int, str]] = set()
         """Other chunks and counters of theirs that are waited for."""
 
@@ -173,6 +177,9 @@ class _Chunk:
         wait_free, implied = self._threshold(f"freed.{name}", job["wait_free"], name)
         known = self._start(f"READ{port}", implied, self._commits(job["wait_commit"]))
         number = len(self.events["fetched"]) + 1
+        if dest in _FETCHED:
+            layer = self.program.layers[job.layer]
+            self._check_place(job, layer.input if dest == "INPUT" else layer.residual)
         self.words.load(job, self._event(known, number), self.fail)
         if dest in _FETCHED:
             known = known.copy()
@@ -187,6 +194,18 @@ class _Chunk:
             self.buffers[name].put(first, count, wait_free, self.fail)
         if job["signal"]:
             self.events["loaded.weight" if name == "param" else f"loaded.{name}"].append(known)
+
+    def _check_place(self, job: Instruction, name: str | None) -> None:
+        """A LOAD or STORE stays in its frame of its tensor."""
+        if name is None:
+            self.fail("loads a residual, which the layer has not")
+            return
+        tensor = self.program.tensors[name]
+        first = tensor.frame_addresses[job.frame]
+        last = job["address"] + (job["n_outer"] - 1) * job["stride_outer"] + (job["n_inner"] - 1) * job["stride_inner"]
+        inside = first <= job["address"] and last + job["run"] <= first + tensor.extent
+        if job["region"] != REGIONS[tensor.region] or not inside:
+            self.fail(f"is not in frame {job.frame} of tensor '{tensor.name}'")
 
     def _commits(self, index: int) -> Known:
         """What a LOAD's `wait_commit` implies."""
@@ -274,6 +293,9 @@ class _Chunk:
         self.buffers["output"].read(job["base"], words, wait_ready, self.fail)
         self.buffers["output"].freed += 1
         number = len(self.events["committed"]) + 1
+        name = self.program.layers[job.layer].name
+        self._check_place(job, name)
+        self.stored_words[name] += words
         self.words.store(job, self._event(known, number), self.fail)
         self.events["stored"].append(known)
         known = known.copy()
@@ -300,6 +322,10 @@ class _Chunk:
             if made != used or (made - self.totals[name]) % (1 << COUNTER_BITS):
                 given = f"{job[name + 's']} {name} tiles per pass"
                 self.fail(f"tells {given}; {made} were made and {used} used up in {ended} passes")
+        for name, words in self.stored_words.items():
+            tensor = self.program.tensors[name]
+            if words != ended * self.program.frames * tensor.words:
+                self.fail(f"{words} words of '{name}' stored in {ended} passes; a frame has {tensor.words}")
         value = self.number * self.per_pass["committed"]
         for engine in self.known:
             self._start(engine, self._implied(self.events["committed"], value))

@@ -10,7 +10,7 @@ from dna.accelerator.isa import DESTINATIONS, FIELDS
 from dna.accelerator.mapping import LayerMapping
 from dna.compile.deadlock import ProgramError, check
 from dna.compile.interpret import interpret
-from dna.compile.program import Instruction, Program
+from dna.compile.program import Program
 from dna.quantize.reference import run
 from tests.compile.cases import Case, conv, drawn_case, made_case
 from tests.compile.edits import changed, with_instructions
@@ -79,10 +79,29 @@ def test_planted_faults(op: str, number: int, dest: str | None, field: str, delt
 
 def test_a_missing_store_is_found() -> None:
     program = small_case().compile()
+    program = changed(program, find(program, "STORE", -2), pass_last=1)
     at = find(program, "STORE", -1)
-    instructions = [*program.instructions[:at], *program.instructions[at + 1 :], Instruction("END")]
+    instructions = [*program.instructions[:at], *program.instructions[at + 1 :], program.instructions[-1]]
     with pytest.raises(ProgramError, match="output tiles, but"):
         check(with_instructions(program, instructions))
+
+
+@pytest.mark.parametrize(
+    ("op", "number", "field"), [("TILE", -1, "pass_last"), ("STORE", 1, "pass_last"), ("LOAD", 3, "pass_last")]
+)
+def test_marks_of_the_last_jobs(op: str, number: int, field: str) -> None:
+    program = small_case().compile()
+    at = find(program, op, number, "INPUT" if op == "LOAD" else None)
+    with pytest.raises(ProgramError, match="pass_last at the wrong place"):
+        check(changed(program, at, **{field: 1 - program.instructions[at][field]}))
+
+
+@pytest.mark.parametrize("field", ["inputs", "weights", "params", "residuals", "outputs"])
+def test_totals_of_a_pass(field: str) -> None:
+    program = small_case().compile()
+    at = find(program, "END", 0)
+    with pytest.raises(ProgramError, match="tiles per pass"):
+        check(changed(program, at, **{field: program.instructions[at][field] + 1}))
 
 
 @pytest.mark.parametrize("seed", range(4))
