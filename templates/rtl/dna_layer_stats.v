@@ -1,7 +1,7 @@
 // Statistics per layer: what the chunk recorded when a layer was computed, and when its last write was answered.
 //
-// The n-th `compute_event` since `start` stores its snapshot in entry n, the n-th `commit_event` its cycle, until the event that
-// comes with `compute_close`, `commit_close` (these included): the first pass is recorded. Events beyond the
+// The n-th `compute_event` since `start` stores its snapshot in entry n, the n-th `commit_event` its cycle. What comes after an
+// event with `compute_close`, `commit_close`, the last one of a pass, is dropped: the first pass is recorded. Events beyond the
 // last entry are dropped and the counts stay at LAYERS. An entry not yet recorded since `start` reads 0.
 //
 // Timing: an event in cycle t is counted from t + 2 on and shown from t + 3 on; `select` in cycle t is followed in t + 1.
