@@ -23,36 +23,32 @@ def on_chip_candidates(network: Network, accelerator: Accelerator, chunks: Seque
 
 
 def place(network: Network, accelerator: Accelerator, mapping: Mapping) -> Mapping:
-    """The mapping with as many tensors on chip as compile: all candidates, less those that have no room.
+    """The mapping with all candidates on chip or, if not all have room, as many as have: largest traffic first.
 
-    What is left out once is tried again at the end, largest traffic first. Deterministic; `mapping.on_chip` is not
-    looked at. UserError if the mapping does not compile with none of them either.
+    Deterministic; `mapping.on_chip` is not looked at. UserError if the mapping does not compile without them either.
     """
     mapping = replace(mapping, on_chip=frozenset())
     check_mapping(network, accelerator, mapping)
     plan = Plan(lower(network), accelerator, mapping)
     plan.check_ends(())
-    chosen = set(on_chip_candidates(network, accelerator, mapping.chunks))
-    left_out: list[str] = []
-    while (full := _without_room(plan, chosen)) is not None:
-        chosen.remove(full)
-        left_out.append(full)
+    candidates = on_chip_candidates(network, accelerator, mapping.chunks)
+    if _has_room(plan, candidates):
+        return replace(mapping, on_chip=frozenset(candidates))
+    chosen: set[str] = set()
     traffic = _words(plan)
-    for name in sorted(left_out, key=lambda name: (-traffic[name], name)):
-        if _without_room(plan, chosen | {name}) is None:
+    for name in sorted(candidates, key=lambda name: (-traffic[name], name)):
+        if _has_room(plan, chosen | {name}):
             chosen.add(name)
     return replace(mapping, on_chip=frozenset(chosen))
 
 
-def _without_room(plan: Plan, on_chip: Collection[str]) -> str | None:
-    """A tensor for which chunks would wait for ever; None if all have room."""
+def _has_room(plan: Plan, on_chip: Collection[str]) -> bool:
+    """Whether no chunk waits for ever with these tensors on chip."""
     try:
         plan.check_ends(on_chip)
-    except DoesNotEndError as problem:
-        if problem.tensor is None:
-            raise
-        return problem.tensor
-    return None
+    except DoesNotEndError:
+        return False
+    return True
 
 
 def _words(plan: Plan) -> dict[str, int]:
