@@ -40,6 +40,7 @@ CHUNKS: dict[str, dict[str, int]] = {
         "DATA_W": 64,
         "BURST": 256,
         "OUTSTANDING": 32,
+        "CHUNKS": 3,
     },
     "odd_depths": {
         "OC": 8,
@@ -63,9 +64,10 @@ CHUNKS: dict[str, dict[str, int]] = {
         "WEIGHT_WORDS": 8192,
         "PARAM_WORDS": 8192,
         "OUTPUT_WORDS": 8192,
+        "CHUNKS": 16,
     },
 }
-SYNTHESIS = ("default", "smallest", "one_input_channel", "long_dots", "packed")
+SYNTHESIS = ("default", "smallest", "one_input_channel", "wide_rows", "long_dots", "packed")
 ICARUS = ("default", "smallest", "odd_depths", "deep", "packed", "packed_single")
 
 
