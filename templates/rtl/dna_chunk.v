@@ -429,7 +429,8 @@ module dna_chunk #(
   reg          tile_pass_last;
   wire [255:0] compute_job = queue_job[QC*256+:256];
   always @(posedge clk)
-    if (queue_valid[QC] && queue_ready[QC]) tile_pass_last <= compute_job[`DNA_OP] == `DNA_OP_TILE && compute_job[`DNA_TILE_PASS_LAST];
+    if (queue_valid[QC] && queue_ready[QC])
+      tile_pass_last <= compute_job[`DNA_OP] == `DNA_OP_TILE && compute_job[`DNA_TILE_PASS_LAST];
 
   assign compute_event    = layer_last;
   assign compute_close    = layer_last && tile_pass_last;
