@@ -41,6 +41,10 @@ FITTED = (
     _chunk((16, 8, 4, 8), (1000, 600, 512, 512), residual=False, port_bytes=8),
     _chunk((64, 2, 1, 8), (512, 2048, 256, 100), ports=1),
     _chunk((2, 8, 14, 2), (64, 512, 16, 512), outstanding=32),
+    _chunk((16, 4, 4, 4), (512, 512, 256, 512), packed=True, post_in_lut=True),
+    _chunk((16, 1, 5, 2), (512, 256, 64, 256), packed=True, residual=False, ports=1, post_in_lut=True),
+    _chunk((8, 8, 2, 4), (256, 512, 128, 256), packed=True),
+    _chunk((4, 16, 4, 4), (512, 128, 64, 256), packed=True, ports=1, post_in_lut=True),
 )
 HELD_OUT = (
     _chunk((16, 2, 7, 4), (700, 512, 256, 512), residual=False),
@@ -51,6 +55,9 @@ HELD_OUT = (
     _chunk((16, 16, 2, 16), (512, 512, 256, 512)),
     _chunk((16, 4, 8, 8), (32, 512, 256, 48), ports=1, port_bytes=8),
     _chunk((2, 16, 4, 2), (2500, 80, 256, 2048), residual=False, outstanding=4),
+    _chunk((32, 4, 3, 8), (512, 512, 256, 512), packed=True),
+    _chunk((16, 2, 6, 8), (256, 512, 256, 512), packed=True, residual=False, post_in_lut=True),
+    _chunk((16, 8, 4, 16), (512, 512, 128, 512), packed=True, ports=1, post_in_lut=True),
 )
 QUICK = 2
 """Chunks of each half in a quick run."""
@@ -65,12 +72,18 @@ class Part:
     ff: tuple[str, ...]
 
 
+POST = ("per_post_lane", "per_post_lane_in_lut", "per_residual_lane_in_lut")
 PARTS = (
-    Part(("dna_mac_cell", "dna_mac_array"), ("per_accumulator",), ("per_accumulator",)),
+    Part(
+        ("dna_mac_cell", "dna_mac_pair"),
+        ("per_accumulator", "per_pair", "per_remainder_product"),
+        ("per_accumulator", "per_remainder_bit"),
+    ),
+    Part(("dna_mac_array",), ("per_pair_operand",), ("per_pair_operand",)),
     Part(("dna_lane",), ("per_lane", "per_operand"), ("per_lane", "per_operand")),
     Part(("dna_weight_operand",), ("per_weight_choice",), ("per_weight",)),
     Part(("dna_stream_buffer",), ("fixed", "residual_buffer"), ("fixed", "residual_buffer")),
-    Part(("dna_post_lane",), ("per_post_lane", "per_residual_lane"), ("per_post_lane", "per_residual_lane")),
+    Part(("dna_post_lane", "dna_lut_multiplier"), POST, POST),
     Part(
         ("dna_post",),
         ("fixed", "per_held_multiplexer", "per_post_lane"),
@@ -136,6 +149,7 @@ def rows_of(half: str, chunks: Sequence[Chunk], done: Sequence[Synthesis]) -> li
         errors |= {name: round(100 * (model[name] / measured[name] - 1), 2) for name in ("lut", "ff")}
         worst = {name: max(worst[name], abs(errors[name])) for name in RESOURCES}
         shape = f"{chunk.oc} x {chunk.ic} x {chunk.px}, {chunk.post_lanes} post lanes"
+        shape += ", packed" * chunk.packed + ", post lanes of LUTs" * chunk.post_in_lut
         extra = {"chunk": parameters(chunk), **result, "error": errors}
         rows.append(Row(f"{half}: {shape}", chunk.multipliers, "multipliers", extra=extra))
     bars = {"dsp": "== 0", "bram36": "== 0", "lut": "<= 10", "ff": "<= 10"}

