@@ -14,7 +14,7 @@
 //
 // With shared_bytes not 0 all ports and both directions share that many bytes per cycle: a beat is served only when its bytes have
 // been saved up (what is not used is lost, but for less than a beat), and the server after the one that was served last is
-// asked first. The delays hold as lower bounds; a W beat is written in the cycle in which it is served.
+// asked first; where one has to save, those after it wait as well. There are no stalls then. The delays hold as lower bounds; a W beat is written in the cycle in which it is served.
 //
 // With another stall_seed every channel (AR, R, AW, W, B) stalls at random on top of that: reproducible, from xorshift
 // generators, with a rate per channel between 0 and 7/8 that is drawn anew every 32 cycles.
@@ -151,7 +151,7 @@ module dna_memory #(
   reg [ADDR_W-1:0] address;
   reg [127:0]      word;
   reg [6:0]        shift;
-  reg              bad, beyond, paid;
+  reg              bad, beyond, paid, short;
 
   function in_error(input [ADDR_W-1:0] byte_address);
     in_error = error_enable && byte_address >= error_first && byte_address <= error_last;
@@ -181,10 +181,13 @@ module dna_memory #(
   task pay(input integer server);
     begin
       paid = !shared;
-      if (!paid && saved >= bytes_of(server / 2)) begin
-        paid  = 1'b1;
-        saved = saved - bytes_of(server / 2);
-        after = server + 1;
+      if (!paid) begin
+        paid  = !short && saved >= bytes_of(server / 2);
+        short = !paid;
+        if (paid) begin
+          saved = saved - bytes_of(server / 2);
+          after = server + 1;
+        end
       end
     end
   endtask
@@ -396,6 +399,7 @@ module dna_memory #(
         saved = (saved < 16 ? saved : 15) + shared_bytes;
         stall = 5'd0;
         after = turn;
+        short = 1'b0;
         for (p = 0; p < PORTS; p = p + 1) check_rules(p);
         for (p = 0; p < 2 * PORTS; p = p + 1) begin
           slot = (turn + p < 2 * PORTS) ? turn + p : turn + p - 2 * PORTS;

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from dna.accelerator.chunk import Accelerator, Chunk, Link, Memory
+from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Accelerator, Chunk, Link, Memory
+from dna.accelerator.isa import INSTRUCTION_BYTES, REGIONS, WORD_BYTES
 from dna.accelerator.mapping import Mapping
 from dna.compile.compiler import compile
 from dna.compile.default_mapping import default_mapping
@@ -28,6 +29,7 @@ BUILDS = Path(__file__).parents[2] / "build" / "sim"
 STANDARD = Chunk(oc=16, ic=4, px=2, post_lanes=4, input_words=256, weight_words=128, output_words=128, burst_beats=8)
 DEPTHWISE = Chunk(oc=16, ic=1, px=3, post_lanes=4, ports=1, input_words=256, param_words=64, output_words=128)
 ACCELERATOR = Accelerator((STANDARD, DEPTHWISE), links=(Link(0, 1, 256), Link(1, 0, 512)))
+PAGE_WORDS = PAGE_INSTRUCTIONS * INSTRUCTION_BYTES // WORD_BYTES
 CHIP = frozenset({"expand0", "deep0", "expand1", "deep1"})
 SLOW = (Memory(20, 2, 9), Memory(40, 1, 5), Memory(8, 3, 30))
 
@@ -100,6 +102,27 @@ def test_two_chunks_hand_over_on_chip_frame_by_frame(pair: Case, tmp_path: Path)
     assert ends[-1] - ends[-2] < fixed[1].cycles_rtl
     shared = next(entry for entry in result.runs if entry.mode == "shared")
     assert shared.ok and shared.cycles_rtl > 0
+
+
+def test_a_shared_memory_is_as_slow_as_its_bytes(pair: Case, tmp_path: Path) -> None:
+    loads = stores = 0
+    for chunk in pair.program.chunks:
+        loads += PAGE_WORDS  # the first page, which no instruction loads
+        for job in chunk.instructions:
+            if job.op in ("LOAD", "STORE") and job["region"] != REGIONS["CHIP"]:
+                words = job["n_outer"] * job["n_inner"] * job["run"]
+                loads += words * (job.op == "LOAD")
+                stores += words * (job.op == "STORE")
+    beats = (loads + stores) * pair.passes
+    cycles = []
+    for shared_bytes in (2, 3):
+        folder = tmp_path / str(shared_bytes)
+        result = verify_many([pair], folder, build=BUILDS, modes=("shared",), shared_bytes=shared_bytes)
+        assert result.ok
+        cycles.append(result.runs[0].cycles_rtl)
+        used = 16 * beats / (shared_bytes * result.runs[0].cycles_rtl)
+        assert 0.8 < used <= 1, (shared_bytes, used)
+    assert cycles[0] > 1.3 * cycles[1]
 
 
 def test_the_table_names_chunks_and_passes(pair: Case, tmp_path: Path) -> None:
