@@ -1,0 +1,177 @@
+"""Whole networks at 224 x 224 on accelerators for the ZC706: simulated in RTL, bits compared, in steady state.
+
+    python -m benchmarks.board_scale [--quick] [--networks NAME,NAME]
+
+Each network runs several passes from one start on ports of fixed timing, where every cycle must be the schedule's, and
+on ports that share 21 bytes per cycle in both directions, where bits are compared. A rate is frames per pass over the
+cycles from the end of one pass to the end of the next. Weights are random; bits do not care. 200 MHz are assumed.
+`--quick` schedules and does not simulate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.board_designs import SETUPS, Setup, executed, integers, mapping, zoo_network
+from benchmarks.common import Row, report, write
+from dna.accelerator.board import load_board
+from dna.accelerator.chunk import Accelerator, Memory
+from dna.compile.compiler import compile as compile_design
+from dna.compile.program import Program
+from dna.cost.resources import RESOURCES, ram_half_blocks, resources
+from dna.cost.schedule import Schedule, schedule
+from dna.network.fold import fold_image
+from dna.network.network import Network, Weights
+from dna.network.random import random_input
+from dna.quantize.reference import run as run_reference
+from dna.verify import Case, verify_many
+from dna.verify.simulation import RunResult
+
+BOARD = load_board("zc706")
+PASSES = 4
+SHARED_BYTES = 21
+"""Bytes per cycle of both directions together, of the second figure."""
+FULL = Memory(read_latency=64, beat_interval=1)
+"""Behind each port where all share the bytes."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="schedules only")
+    parser.add_argument("--networks", help=f"only these, separated by commas: {', '.join(SETUPS)}")
+    given = parser.parse_args()
+    chosen = given.networks.split(",") if given.networks else list(SETUPS)
+    if unknown := [name for name in chosen if name not in SETUPS]:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(SETUPS)}")
+    rows: list[Row] = []
+    for name in chosen:
+        rows += measured(name, SETUPS[name], simulate=not given.quick)
+        report(rows[-1:])
+    if not given.quick and not given.networks:
+        write("board_scale", rows)
+    return report(rows)
+
+
+def measured(name: str, setup: Setup, simulate: bool) -> list[Row]:
+    """The network's rows: resources, figures of the schedule, and of the simulation if it is asked for."""
+    began = time.monotonic()
+    source = zoo_network(setup)
+    found = mapping(setup)
+    weights = integers(source)
+    network, folded = executed(setup, source, weights)
+    program = compile_design(network, folded, setup.accelerator, found)
+    times = schedule(program, setup.memories, PASSES)
+    print(f"{name}: compiled after {time.monotonic() - began:.0f} s", flush=True)
+    rows = [*resource_rows(name, setup.accelerator), *schedule_rows(name, setup, source, times)]
+    if simulate:
+        folder = Path(tempfile.mkdtemp(prefix="board-scale-"))
+        try:
+            rows += simulated(name, setup, source, weights, program, folder)
+        finally:
+            shutil.rmtree(folder)
+    return rows
+
+
+def resource_rows(name: str, accelerator: Accelerator) -> list[Row]:
+    """Resources by the model, all chunks and the memory between them, against the board's."""
+    used = dict.fromkeys(RESOURCES, 0)
+    for chunk in accelerator.chunks:
+        for kind, count in resources(chunk).as_dict().items():
+            used[kind] += count
+    used["bram36"] += sum(-(-ram_half_blocks(link.words) // 2) for link in accelerator.links)
+    chunks = [f"{chunk.oc} x {chunk.ic} x {chunk.px}" for chunk in accelerator.chunks]
+    return [
+        Row(f"{name}: {kind}", count, "", f"<= {getattr(BOARD, kind)}", {"chunks": chunks})
+        for kind, count in used.items()
+    ]
+
+
+def figures(setup: Setup, network: Network, cycles: int) -> dict[str, float]:
+    """Rates from the cycles of a pass in steady state; multiplies of the network as published."""
+    multipliers = sum(chunk.multipliers for chunk in setup.accelerator.chunks)
+    per_frame = cycles / setup.frames
+    return {
+        "frames/s": round(BOARD.cycles_per_second / per_frame, 1),
+        "GOPS": round(2 * network.macs / per_frame * BOARD.cycles_per_second / 1e9, 1),
+        "utilisation": round(network.macs / (per_frame * multipliers), 4),
+    }
+
+
+def rate_rows(name: str, how: str, setup: Setup, network: Network, cycles: int, bars: bool) -> list[Row]:
+    claimed = dict(setup.bars) if bars else {}
+    extra = {"cycles of a pass": cycles, "frames per pass": setup.frames}
+    return [
+        Row(f"{name}: {figure}, {how}", value, "", claimed.get(figure, ""), extra)
+        for figure, value in figures(setup, network, cycles).items()
+    ]
+
+
+def schedule_rows(name: str, setup: Setup, network: Network, times: Schedule) -> list[Row]:
+    """Figures by the exact schedule, and what each chunk's array did in all passes."""
+    rows = rate_rows(name, "schedule", setup, network, times.interval, bars=True)
+    for index, chunk in enumerate(times.chunks):
+        causes = {cause: count for cause, count in vars(chunk.causes).items() if count}
+        share = round(chunk.causes.busy / chunk.causes.total, 4)
+        rows.append(Row(f"{name}: chunk {index}, share of cycles with the array busy", share, "", "", causes))
+    return rows
+
+
+def simulated(name: str, setup: Setup, network: Network, weights: Weights, program: Program, folder: Path) -> list[Row]:
+    """RTL of fixed timing: bits and cycles; then with shared memory: bits, and the rate."""
+    rng = np.random.default_rng(1)
+    references = []
+    for _ in range(setup.frames):
+        frame = random_input(network, rng)
+        tensors = run_reference(network, weights, frame)
+        image = frame if setup.fold == 1 else fold_image(frame, network.layers[0], setup.fold)
+        references.append({**tensors, "input": image})
+    print(f"{name}: references of {setup.frames} frames computed", flush=True)
+    ports = setup.accelerator.ports
+    fixed = Case(program, references, setup.memories, PASSES)
+    shared = Case(program, references, (FULL,) * ports, PASSES)
+    build = folder / "build"
+    (run,) = verify_many([fixed], folder / "fixed", modes=("fixed",), build=build).runs
+    rows = fixed_rows(name, setup, network, run)
+    modes, total = ("shared",), SHARED_BYTES
+    (run,) = verify_many([shared], folder / "shared", modes=modes, build=build, shared_bytes=total).runs
+    how = f"{total} bytes per cycle shared"
+    rows += rate_rows(name, how, setup, network, interval(run), bars=False)
+    return [*rows, Row(f"{name}: bits different, {how}", bits(run), "bit", "== 0")]
+
+
+def fixed_rows(name: str, setup: Setup, network: Network, run: RunResult) -> list[Row]:
+    """Figures of the RTL, and what differs from reference and schedule."""
+    print(*run.differences[:10], sep="\n", flush=True)
+    rows = rate_rows(name, "RTL", setup, network, interval(run), bars=True)
+    cycles = abs((run.cycles_model or 0) - (run.cycles_rtl or 0))
+    return [
+        *rows,
+        Row(f"{name}: bits different", bits(run), "bit", "== 0"),
+        Row(f"{name}: cycles different, model and RTL", cycles, "cycle", "== 0"),
+        Row(f"{name}: differences of any kind", len(run.differences), "", "== 0"),
+        Row(f"{name}: cycles simulated", run.cycles_rtl or 0, "", "", {"seconds": round(run.seconds, 1)}),
+    ]
+
+
+def bits(run: RunResult) -> int:
+    """Bits that differ in all compared tensors; a run that failed counts one."""
+    return sum(layer.bits_different for layer in run.layers) + int(run.error is not None)
+
+
+def interval(run: RunResult) -> int:
+    """Cycles from the end of the last pass but one to the end of the last, as the hardware recorded them."""
+    *_, before, last = run.pass_ends_rtl
+    if before is None or last is None:
+        raise RuntimeError(f"{run.name}: the ends of the last passes are missing: {run.error}")
+    return last - before
+
+
+if __name__ == "__main__":
+    sys.exit(main())
