@@ -104,6 +104,17 @@ def test_two_chunks_hand_over_on_chip_frame_by_frame(pair: Case, tmp_path: Path)
     assert shared.ok and shared.cycles_rtl > 0
 
 
+def test_chunks_with_ports_of_different_width_share_a_memory(tmp_path: Path) -> None:
+    small = {"px": 1, "input_words": 128, "weight_words": 64, "param_words": 32, "output_words": 64, "ports": 1}
+    narrow = Chunk(oc=8, ic=2, post_lanes=2, port_bytes=8, outstanding=2, **small)
+    wide = Chunk(oc=16, ic=1, post_lanes=2, burst_beats=4, **small)
+    accelerator = Accelerator((narrow, wide), address_bits=40)
+    layers = (conv("one", "input", (5, 4, 20), 16, k=1), depthwise("two", "one", (5, 4, 16)))
+    given = case(Network("mixed", layers), accelerator, frozenset(), frames=1, passes=3, seed=5)
+    result = verify_many([given], tmp_path / "mixed", build=BUILDS, modes=("fixed", "stalls", "shared"), shared_bytes=9)
+    assert result.ok and result.differences == []
+
+
 def test_a_shared_memory_is_as_slow_as_its_bytes(pair: Case, tmp_path: Path) -> None:
     loads = stores = 0
     for chunk in pair.program.chunks:
