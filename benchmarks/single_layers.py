@@ -37,8 +37,8 @@ from dna.search.steady import steady
 from dna.verify import Case, verify_many
 
 MEMORY = Memory(read_latency=64, beat_interval=1, write_latency=16)
-MULTIPLIERS = (64, 256, 576)
-CANDIDATES = 40
+MULTIPLIERS = (64, 256, 288, 576)
+CANDIDATES = 80
 """Mappings per array that are scheduled, the best ones by the closed form."""
 LAYERS = {
     "A": Layer("conv", "conv", "input", 32, 16, 16, 32, kernel=(3, 3), padding=(1, 1, 1, 1)),

@@ -43,9 +43,17 @@ class Steady:
         return [self._decode(int(row)) for row in order if self.cycles[row] < UNMAPPED]
 
     def _decode(self, row: int) -> LayerMapping:
-        values = {f.name: int(getattr(self.candidates, f.name)[row]) for f in fields(self.candidates)}
-        order = ORDERS[values.pop("order")]
-        return LayerMapping(**values, order=order)
+        c = self.candidates
+        return LayerMapping(
+            lanes_y=int(c.lanes_y[row]),
+            lanes_x=int(c.lanes_x[row]),
+            lane_rows=int(c.lane_rows[row]),
+            lane_cols=int(c.lane_cols[row]),
+            out_channels=int(c.out_channels[row]),
+            in_channels=int(c.in_channels[row]),
+            kernel_rows=int(c.kernel_rows[row]),
+            order=ORDERS[int(c.order[row])],
+        )
 
 
 @lru_cache(maxsize=4096)
