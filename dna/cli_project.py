@@ -78,13 +78,16 @@ def export(run_name: str | None, path: Path | None, exact: bool, force: bool) ->
 @click.option("--design", "run_name", metavar="RUN", help=RUN_HELP)
 @click.option("--seed", default=1, show_default=True, help="Seed of the random stalls and of values after power-up.")
 @click.option("--waves", is_flag=True, help="Record a trace of all signals (slow).")
-def verify(project: Path | None, run_name: str | None, seed: int, waves: bool) -> None:
+@click.option("--hls/--no-hls", default=None, help="C simulation of the HLS sources too; default: if it can run.")
+def verify(project: Path | None, run_name: str | None, seed: int, waves: bool, hls: bool | None) -> None:
     """Simulate the project and compare every layer's bits and cycles.
 
     Twice: on a memory of fixed timing (bits and cycles must be equal) and on one with random stalls (bits must be
-    equal). Exits with 1 on any difference, and says which layer, element and counter.
+    equal). Exits with 1 on any difference, and says which layer, element and counter. Beside it, the C simulation of
+    the HLS sources, if g++ and the ap_int headers are there: its bits must be equal as well.
     """
     from dna.verify import verify as verify_project
+    from dna.verify.hls import missing, verify_hls
 
     folder = project or runs.find(run_name).project
     screen = console()
@@ -96,7 +99,18 @@ def verify(project: Path | None, run_name: str | None, seed: int, waves: bool) -
     screen.print(
         "equal: every bit and every cycle" if result.ok else "DIFFERENT", style="green" if result.ok else "bold red"
     )
-    if not result.ok:
+    equal = result.ok
+    lack = missing() if (folder / "hls").is_dir() else "the project has no HLS sources"
+    if hls or (hls is None and lack is None):
+        with screen.status("compiling and running the HLS sources"):
+            simulated = verify_hls(folder)
+        screen.print(simulated.table())
+        for line in simulated.differences:
+            screen.print(line, style="red")
+        equal = equal and simulated.ok
+    elif hls is None:
+        screen.print(f"HLS C simulation left out: {lack}")
+    if not equal:
         raise click.exceptions.Exit(1)
 
 

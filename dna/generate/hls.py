@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -61,6 +62,15 @@ def write_hls(
     (folder / "dna_isa.h").write_text(f"// {header}\n{render_isa()}")
     for name, text in render(accelerator, words, header, target or Target()).items():
         (folder / name).write_text(text)
+
+
+def write_hls_of(project: Path, accelerator: Accelerator, header: str, target: Target | None = None) -> None:
+    """Write `hls/` of a Project whose `program/` is there: `write_hls`, and the manifest of that program."""
+    content = json.loads((project / "program" / "program.json").read_text())
+    words = {name: region["words"] for name, region in content["regions"].items()}
+    words |= {name: words[name] * content["buffers"] for name in ("INPUT", "OUTPUT")}
+    write_hls(project / "hls", accelerator, words, header, target)
+    (project / "hls" / MANIFEST).write_text(manifest(content, "../program"))
 
 
 def render(accelerator: Accelerator, words: Mapping[str, int], header: str, target: Target) -> dict[str, str]:

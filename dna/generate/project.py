@@ -13,6 +13,7 @@ from dna.accelerator.chunk import Accelerator, Memories, Memory
 from dna.compile.program import Program
 from dna.cost.schedule import Schedule
 from dna.errors import UserError
+from dna.generate.hls import Target, write_hls_of
 from dna.generate.isa_header import render_header
 from dna.generate.program_folder import References, write_program
 from dna.generate.readme import render_readme
@@ -38,15 +39,16 @@ def generate(
     address_bits: int | None = None,
     memory: Memories | None = None,
     passes: int = 1,
+    target: Target | None = None,
     force: bool = False,
 ) -> Schedule:
     """Write the Project of `program` into folder `out`; the schedule whose cycles its simulation must show.
 
     `reference` holds the integers of each tensor (of several frames: `dna.generate.program_folder.Frames`),
     `design_text` is the Design's design.yaml, `memory` the simulated memory's timing (default: `Memory()`), `passes`
-    what the simulation runs from one start, `address_bits` the width of addresses if not the Program's. A Project that
-    stands in `out` is replaced. UserError if `out` is something else; with `force` that is moved aside first.
-    Writing the same again gives the same bytes.
+    what the simulation runs from one start, `target` the part and clock that HLS tools are told, `address_bits` the
+    width of addresses if not the Program's. A Project that stands in `out` is replaced. UserError if `out` is something
+    else; with `force` that is moved aside first. Writing the same again gives the same bytes.
     """
     _check_place(out, force)
     accelerator = replace(program.accelerator, address_bits=address_bits or program.accelerator.address_bits)
@@ -59,6 +61,7 @@ def generate(
         _write_simulation(work / "sim", accelerator, header)
         timing = memory or Memory()
         times = write_program(program, work / "program", reference=reference, memory=timing, passes=passes)
+        write_hls_of(work, accelerator, header, target)
         (work / "design.yaml").write_text(design_text)
         (work / "README.md").write_text(render_readme(program, times, timing, header))
         _put_in_place(work, out, Path(temporary) / "before")

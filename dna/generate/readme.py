@@ -34,6 +34,8 @@ def render_readme(program: Program, times: Schedule, memory: Memories, header: s
 - `program/`: what it executes (`program.bin`, `program.hex`), where things lie and what each layer must give
   (`program.json`, `reference/`), the reference input and output (`input.npy`, `output.npy`).
 - `sim/`: the simulation that proves it.
+- `hls/`: the same chunks in C++ for Vivado and Vitis HLS; `make -C hls` compares their C simulation with the reference,
+  `run_hls.tcl` is for vivado_hls and vitis_hls, the `.cfg` files are for vitis-run.
 - `design.yaml`: the Design all this was generated from.
 
 ## Simulate

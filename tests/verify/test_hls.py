@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from dna.cost.hls import hls_cycles
 from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.generate.hls import write_hls
+from dna.generate.program_folder import write_program
+from dna.generate.project import generate
 from dna.quantize.reference import run
 from dna.verify import Case
-from dna.verify.hls import EXACT_TYPES, HlsResult, build, missing, simulate, verify_hls, verify_hls_many
+from dna.verify.hls import EXACT_TYPES, HlsResult, ap_types, build, missing, simulate, verify_hls, verify_hls_many
 from dna.verify.random_designs import Drawer
 from tests.compile.cases import conv, made_case
 from tests.compile.several import drawn_chunks_case
@@ -78,8 +81,6 @@ def sources(small: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def program(small: Case, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from dna.generate.program_folder import write_program
-
     folder = tmp_path_factory.mktemp("program") / "program"
     write_program(small.program, folder, reference=small.reference, memory=small.memory)
     return folder
@@ -97,6 +98,17 @@ def test_a_wrong_bit_of_the_reference_is_found(sources: Path, program: Path, tmp
     assert (found.name, found.bits_different, found.bytes_different) == ("first", 1, 1)
     assert found.first is not None and found.first[0] == 100 and found.first[1] ^ found.first[2] == 0x10
     assert "tensor 'first': 1 bits in 1 bytes differ" in done.differences[0]
+
+
+@needs_compiler
+def test_a_project_is_verified_from_here_and_by_its_makefile(small: Case, tmp_path: Path) -> None:
+    project = tmp_path / "project"
+    generate(small.program, project, reference=small.reference, design_text="made\n")
+    result = verify_hls(project, build_folder=BUILDS)
+    assert result.ok and {tensor.name for tensor in result.runs[0].tensors} == {"input", "first", "second"}
+    command = ["make", "-C", str(project / "hls"), f"AP_TYPES={ap_types()}", "CXXFLAGS=-O0"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "\nequal\n" in done.stdout, done.stderr
 
 
 MUTATIONS = {
