@@ -33,6 +33,9 @@ class LayerMapping:
     """`inputs`: for each spatial tile, all tiles of output channels (the input tile is loaded once). `weights`: for
     each tile of output channels, all spatial tiles (weights are loaded once). Where all weights fit in one weight
     tile, they are loaded once for the layer in either order."""
+    resident: bool = False
+    """All weights and parameters of the layer are one weight tile, loaded once, of which each tile of output channels
+    uses its part. Legal where they fit in one slot and nothing is cut in slices."""
 
     @property
     def lanes(self) -> int:

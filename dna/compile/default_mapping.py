@@ -208,6 +208,12 @@ def _traffic_words(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
     return int(layer.groups * words)
 
 
+def resident(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> LayerMapping:
+    """The mapping with resident weights, where that is legal; else as it is."""
+    kept = replace(mapping, resident=True)
+    return kept if fits(layer, chunk, kept) else mapping
+
+
 def random_mapping(layer: Layer, chunk: Chunk, rng: Generator) -> LayerMapping:
     """Any legal mapping of an executed layer: lane splits, ragged tiles, channel tiles, slices and orders all occur.
 

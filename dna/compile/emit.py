@@ -6,7 +6,7 @@ pass before, in the same slots. In the first pass what they wait for has happene
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -18,6 +18,7 @@ from dna.compile import fields
 from dna.compile.memory_map import Block, Image, block_runs, stream_runs
 from dna.compile.order import Job
 from dna.compile.program import Instruction, Tensor
+from dna.compile.tiling import Span, Step
 from dna.compile.units import Unit
 from dna.compile.waits import Needs, Wait
 from dna.network.layer import Layer
@@ -70,6 +71,11 @@ class Emitter:
             for slot in range(2)
         ]
         self._param_base: dict[int, int] = {}
+        self._resident: dict[int, dict[Span, Step]] = {}
+        """By layer whose weights are one tile: the first step of each of its parts."""
+        for unit in self.units:
+            if unit.step.resident:
+                self._resident.setdefault(unit.layer, {}).setdefault(unit.step.channels, unit.step)
         self._waited: dict[tuple[str, int, int], Wait] = {}
 
     def run(self) -> None:
@@ -148,8 +154,9 @@ class Emitter:
         """WEIGHT, then PARAM; the last of them signals."""
         layer, step = self.layers[unit.layer], unit.step
         index = self.weight_tiles
+        parts = list(self._resident[unit.layer].values()) if step.resident else [step]
         if layer.has_weights:
-            make = partial(fields.weight_stream, layer, self.weights[layer.name], self.chunk, step)
+            make = partial(_joined, partial(fields.weight_stream, layer, self.weights[layer.name], self.chunk), parts)
             address, words = self.image.place((layer.name, step.weight_key), make)
             unit_words = self.chunk.weight_word_bytes // WORD_BYTES
             values = stream_runs(address, words // unit_words, unit_words)
@@ -157,8 +164,9 @@ class Emitter:
             values |= {"wait_free": self._freed("weights", index), "signal": int(not step.needs_params)}
             self._add("LOAD", values | {"port": self.chunk.weight_port}, unit)
         if step.needs_params:
-            make = partial(fields.param_stream, self.weights[layer.name], self.chunk, step)
-            address, words = self.image.place((layer.name, "parameters", step.channels, step.params), make)
+            make = partial(_joined, partial(fields.param_stream, self.weights[layer.name], self.chunk), parts)
+            key = step.weight_key if step.resident else (step.channels, step.params)
+            address, words = self.image.place((layer.name, "parameters", key), make)
             unit_words = self.chunk.post_lanes // 2
             self._param_base[index] = self._slot(self.chunk.param_words, self.params)
             values = stream_runs(address, words // unit_words, unit_words)
@@ -202,10 +210,11 @@ class Emitter:
     def _tile(self, unit: Unit) -> None:
         layer, step = self.layers[unit.layer], unit.step
         values = fields.tile_fields(layer, self.chunk, self.mappings[unit.layer], step)
+        w_part, p_part = self._part(unit)
         values |= {
             "in_base": self._slot(self.chunk.input_words, self.inputs - 1),
-            "w_base": self._slot(self.chunk.weight_words, unit.weight_tile) if layer.has_weights else 0,
-            "p_base": self._param_base[unit.weight_tile] if step.last else 0,
+            "w_base": self._slot(self.chunk.weight_words, unit.weight_tile) + w_part if layer.has_weights else 0,
+            "p_base": self._param_base[unit.weight_tile] + p_part if step.last else 0,
             "out_base": self._slot(self.chunk.output_words, self.outputs),
             "wait_in": self.inputs & _COUNTER_MASK,
             "wait_w": (unit.weight_tile + 1) & _COUNTER_MASK,
@@ -218,6 +227,17 @@ class Emitter:
         }
         self._add("TILE", values, unit)
 
+    def _part(self, unit: Unit) -> tuple[int, int]:
+        """First words of the step's weights and parameters in its weight tile."""
+        weights = params = 0
+        if unit.step.resident:
+            for channels, step in self._resident[unit.layer].items():
+                if channels == unit.step.channels:
+                    break
+                weights += fields.weight_words(self.layers[unit.layer], self.chunk, step)
+                params += int(tile.param_buffer_words(channels.count, self.chunk.post_lanes))
+        return weights, params
+
     def _store(self, unit: Unit) -> None:
         tensor = self.tensors[self.layers[unit.layer].name]
         self._waits("WRITE", self.write_needs[self.outputs], unit)
@@ -227,6 +247,10 @@ class Emitter:
             values |= {"readers": sum(1 << reader for reader in tensor.readers)}
         self.outputs += 1
         self._add("STORE", values | {"wait_ready": self.outputs & _COUNTER_MASK}, unit)
+
+
+def _joined(make: Callable[[Step], bytes], parts: Sequence[Step]) -> bytes:
+    return b"".join(make(part) for part in parts)
 
 
 def job(instruction: Instruction) -> Job:

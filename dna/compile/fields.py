@@ -114,6 +114,16 @@ def tile_fields(layer: Layer, chunk: Chunk, mapping: LayerMapping, step: Step) -
     }
 
 
+def weight_words(layer: Layer, chunk: Chunk, step: Step) -> int:
+    """Buffer words of the step's weights; 0 without weights."""
+    if not layer.has_weights:
+        return 0
+    per_channel = int(layer.per_channel)
+    groups = tile.output_groups(step.channels.count, chunk.oc, per_channel)
+    steps = tile.steps(step.in_channels.count, chunk.ic, per_channel)
+    return int(tile.weight_buffer_words(groups, step.kernel.count, layer.kernel[1], steps, chunk.ic, per_channel))
+
+
 def weight_stream(layer: Layer, weights: LayerWeights, chunk: Chunk, step: Step) -> bytes:
     """Bytes of the step's weight tile."""
     assert weights.weight is not None

@@ -10,6 +10,7 @@ from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.isa import field_limit
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.lowering import lower
+from dna.compile.tiling import channel_spans
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
@@ -126,6 +127,8 @@ def _shape_problems(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterat
         yield "slices of kernel rows need a layer without padding above and below; use all kernel rows"
     if layer.residual is not None and not chunk.residual:
         yield "it adds a residual, but the chunk has no residual buffer; use a chunk with residual"
+    if mapping.resident and (slices(layer, mapping) > 1 or len(layer.window_sizes) > 1):
+        yield "resident weights need a layer without slices and with one size of windows"
     if slices(layer, mapping) > 1:
         groups = tile.output_groups(mapping.out_channels, chunk.oc, int(layer.per_channel))
         if mapping.lane_rows * mapping.lane_cols * groups > 1:
@@ -151,6 +154,8 @@ def _buffer_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterato
     words = tile.lane_words(window_h, window_w, in_channels)
     half = tile.slot_words(chunk.input_words)
     yield Limit("a lane's input tile in words", words, 1, half, "use smaller tiles, slices or more input_words")
+    if mapping.resident:
+        yield from _resident_limits(layer, chunk, mapping)
     groups = tile.output_groups(mapping.out_channels, chunk.oc, per_channel)
     if layer.has_weights:
         steps = tile.steps(in_channels, chunk.ic, per_channel)
@@ -164,6 +169,21 @@ def _buffer_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterato
     words = tile.output_words(rows, cols, mapping.out_channels)
     half = tile.slot_words(chunk.output_words)
     yield Limit("an output tile in words", words, 1, half, "use smaller tiles or more output_words")
+
+
+def _resident_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterator[Limit]:
+    """All parts of a layer's weights and parameters stand in one slot, one after the other."""
+    per_channel = int(layer.per_channel)
+    weights = params = 0
+    for channels in channel_spans(layer, mapping):
+        if layer.has_weights:
+            groups = tile.output_groups(channels.count, chunk.oc, per_channel)
+            steps = tile.steps(mapping.in_channels, chunk.ic, per_channel)
+            weights += tile.weight_buffer_words(groups, layer.kernel[0], layer.kernel[1], steps, chunk.ic, per_channel)
+        params += tile.param_buffer_words(channels.count, chunk.post_lanes)
+    help_resident = "let the weights not be resident, or use a larger buffer"
+    yield Limit("resident weights in words", weights, 0, tile.slot_words(chunk.weight_words), help_resident)
+    yield Limit("resident parameters in words", params, 1, tile.slot_words(chunk.param_words), help_resident)
 
 
 def _field_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterator[Limit]:

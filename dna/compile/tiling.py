@@ -48,6 +48,8 @@ class Step:
     """Whether all slices use the same weight tile: without weights, there are only parameters."""
     params: int
     """Row of the layer's parameters: the index of its windows' size in `Layer.window_sizes`."""
+    resident: bool = False
+    """Whether its weights are a part of the one weight tile of the layer."""
 
     @property
     def input_key(self) -> tuple[Span, ...]:
@@ -57,6 +59,8 @@ class Step:
     @property
     def weight_key(self) -> tuple[object, ...]:
         """Steps next to each other with equal keys use one weight tile."""
+        if self.resident:
+            return ("resident",)
         if self.weights_shared:
             return (self.channels, self.params)
         return (self.channels, self.in_channels, self.kernel)
@@ -88,6 +92,7 @@ def steps(layer: Layer, mapping: LayerMapping) -> Iterator[Step]:
                 last=index == len(parts) - 1,
                 weights_shared=not layer.has_weights,
                 params=layer.window_sizes.index(counted),
+                resident=mapping.resident,
             )
 
 

@@ -18,7 +18,7 @@ from dna.accelerator import tile
 from dna.accelerator.chunk import Accelerator, Chunk, Memory
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile
-from dna.compile.default_mapping import random_mapping
+from dna.compile.default_mapping import random_mapping, resident
 from dna.compile.lowering import HOLE, lower
 from dna.errors import UserError
 from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer, Op
@@ -73,7 +73,9 @@ class Drawer:
     def _design(self, network: Network, chunk: Chunk) -> Draw:
         rng = self._rng
         weights = random_weights(network, rng)
-        mapping = Mapping(tuple(random_mapping(layer, chunk, rng) for layer in lower(network).layers))
+        mappings = [(layer, random_mapping(layer, chunk, rng)) for layer in lower(network).layers]
+        drawn = [resident(layer, chunk, given) if rng.random() < 0.5 else given for layer, given in mappings]
+        mapping = Mapping(tuple(drawn))
         program = compile(network, weights, Accelerator((chunk,)), mapping)
         reference = run(network, weights, random_input(network, rng))
         memory = Memory(int(rng.integers(1, 100)), int(rng.choice([1, 1, 1, 2, 3])), int(rng.integers(1, 40)))

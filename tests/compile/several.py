@@ -9,7 +9,7 @@ import numpy as np
 from dna.accelerator.chunk import Accelerator, Link, Memory
 from dna.accelerator.mapping import Mapping
 from dna.compile.compiler import compile
-from dna.compile.default_mapping import random_chunk, random_mapping
+from dna.compile.default_mapping import random_chunk, random_mapping, resident
 from dna.compile.lowering import Lowered, lower
 from dna.compile.program import Program
 from dna.errors import UserError
@@ -69,9 +69,13 @@ def drawn_chunks_case(seed: int, limits: RandomLimits | None = None, chunks: int
         batches = tuple(int(rng.choice(divisors)) for _ in range(layers)) if rng.random() < 0.4 else ()
         if rng.random() < 0.3:
             batches = (int(rng.choice(divisors)),) * layers
+        drawn = resident if rng.random() < 0.5 else lambda layer, chunk, given: given
         try:
             mapping = Mapping(
-                tuple(random_mapping(lay, engines[home], rng) for lay, home in zip(lowered.layers, homes, strict=True)),
+                tuple(
+                    drawn(lay, engines[home], random_mapping(lay, engines[home], rng))
+                    for lay, home in zip(lowered.layers, homes, strict=True)
+                ),
                 tuple(homes.tolist()),
                 frames,
                 batches,

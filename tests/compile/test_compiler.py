@@ -12,11 +12,15 @@ from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.isa import DESTINATIONS, INSTRUCTION_BYTES, REGIONS
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile
+from dna.compile.default_mapping import resident
+from dna.compile.interpret import interpret
 from dna.compile.limits import slices, strides
+from dna.compile.lowering import lower
 from dna.compile.program import Program, decode
-from dna.compile.tiling import col_spans, row_spans
+from dna.compile.tiling import channel_spans, col_spans, row_spans
 from dna.errors import UserError
 from dna.network.network import LayerWeights, Network
+from dna.quantize.reference import run
 from tests.compile.cases import conv, drawn_case, made_case
 
 
@@ -156,3 +160,26 @@ def test_overflow_is_refused() -> None:
     network, mapping = Network("n", (layer,)), Mapping((LayerMapping(1, 1, 1, 1, 1, 16, 3),))
     with pytest.raises(UserError, match="layer 'a': the accumulator of channel 0"):
         compile(network, {"a": weights}, Accelerator(), mapping)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_resident_weights_are_loaded_once_and_used_in_parts(seed: int) -> None:
+    """One weight tile per layer; each tile of output channels reads its own part of it."""
+    for number in range(100 * seed, 100 * seed + 100):
+        case = drawn_case(number)
+        layers = lower(case.network).layers
+        kept = tuple(resident(la, case.chunk, m) for la, m in zip(layers, case.mapping.layers, strict=True))
+        several = [i for i, la in enumerate(layers) if kept[i].resident and len(channel_spans(la, kept[i])) > 1]
+        if not several:
+            continue
+        program = compile(case.network, case.weights, Accelerator((case.chunk,)), Mapping(kept))
+        for index in several:
+            tiles = [job for job in program.instructions if job.op == "TILE" and job.layer == index]
+            assert len(loads(program, "PARAM", index)) == 1
+            assert len({job["p_base"] for job in tiles}) == len(channel_spans(layers[index], kept[index]))
+            assert sum(job["free_w"] for job in tiles) == 1 and tiles[-1]["free_w"]
+        expected = run(case.network, case.weights, case.x_HWC)
+        got = interpret(program, case.x_HWC, np.random.default_rng(0))
+        assert all(np.array_equal(got[name], expected[name]) for name in expected)
+        return
+    raise AssertionError("no draw has a resident layer of several parts")

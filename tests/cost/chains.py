@@ -83,7 +83,8 @@ def exact(network: Network, chunk: Chunk, mappings: list[LayerMapping], memory: 
 
 def as_candidates(mappings: list[LayerMapping]) -> Candidates:
     rows = [
-        [int(m.order == "weights") if f.name == "order" else getattr(m, f.name) for f in fields(m)] for m in mappings
+        [int(m.order == "weights") if f.name == "order" else getattr(m, f.name) for f in fields(Candidates)]
+        for m in mappings
     ]
     return Candidates.of(torch.tensor(rows))
 
