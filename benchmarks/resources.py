@@ -95,7 +95,7 @@ REST = ("fixed", "per_port", "per_narrow_port", "per_burst")
 
 
 def parameters(chunk: Chunk) -> dict[str, int]:
-    return {f.name: int(getattr(chunk, f.name)) for f in fields(chunk)}
+    return chunk.integers
 
 
 def solve(chunks: Sequence[Chunk], names: Sequence[str], measured: Sequence[int]) -> dict[str, float]:

@@ -42,6 +42,8 @@ PARAMETERS = {
     "PORTS": "ports",
     "BURST": "burst_beats",
     "OUTSTANDING": "outstanding",
+    "DATAFLOW": "dataflow",
+    "SUM_WORDS": "sum_words",
 }
 LUT_CELLS = {**{f"LUT{n}": 1 for n in range(1, 7)}, "INV": 1, "SRL16E": 1, "SRLC32E": 1, "RAM32M": 4, "RAM64M": 4}
 """LUTs that a cell takes: a RAM32M (32 words of 6 bits) and a RAM64M (64 of 3) are four LUTs."""
@@ -158,7 +160,8 @@ def _digest(folder: Path, name: str) -> str:
 
 
 def _prologue(chunk: Chunk) -> list[str]:
-    values = {name: int(getattr(chunk, attribute)) for name, attribute in PARAMETERS.items()}
+    integers = chunk.integers
+    values = {name: integers[attribute] for name, attribute in PARAMETERS.items()}
     values["DATA_W"] = 8 * chunk.port_bytes
     settings = " ".join(f"-set {name} {value}" for name, value in values.items())
     sources = " ".join(sorted(path.name for path in rtl_templates().glob("*.v")))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 from dna.accelerator.isa import WORD_BYTES
 from dna.errors import UserError
@@ -19,13 +21,18 @@ SWITCHES = ("residual", "packed", "post_in_lut")
 """Parameters of a chunk that are true or false."""
 
 
+Dataflow = Literal["output", "weight", "input"]
+DATAFLOWS: tuple[Dataflow, ...] = ("output", "weight", "input")
+"""What stays while the loop nest of a tile goes on; in tables and in the RTL, its place in this list."""
+
+
 @dataclass(frozen=True)
 class Chunk:
     """One engine: MAC array `oc x ic x px`, post lanes, buffers and DMA ports.
 
     Legal ranges: `oc` 2, 4, 8, 16 or a multiple of 16 up to 128; `ic` 1, 2, 4, 8 or 16; `oc * ic` a multiple
     of 16; `px` 1 to 128; `post_lanes` 2, 4, 8 or 16, dividing `oc`. Buffers are split in two by the compiler where it
-    double-buffers; depths are in words of that buffer.
+    double-buffers; depths are in words of that buffer. `sum_words` is 0 with dataflow `output`, else 16 to 8192.
     """
 
     oc: int = 16
@@ -58,6 +65,11 @@ class Chunk:
     """Longest burst, in beats of port_bytes: 2 to 256 (a power of two), at most 4 KB."""
     outstanding: int = 8
     """Bursts in flight per port and direction: 1 to 32."""
+    dataflow: Dataflow = "output"
+    """Loop nest of a tile, innermost: `output`, the reduction, the sums of a pixel stay in the array; `weight`, the
+    pixels of a lane, a weight word stays; `input`, the groups of output channels, an input word stays."""
+    sum_words: int = 0
+    """Depth of each lane's buffer of partial sums, in words of oc * 32 bits."""
 
     def __post_init__(self) -> None:
         def require(name: str, ok: bool, rule: str) -> None:
@@ -65,6 +77,9 @@ class Chunk:
                 raise UserError(f"chunk: {name} is {getattr(self, name)}; it must be {rule}")
 
         for field in fields(self):
+            if field.name == "dataflow":
+                require(field.name, self.dataflow in DATAFLOWS, f"one of {', '.join(DATAFLOWS)}")
+                continue
             kind = bool if field.name in SWITCHES else int
             require(
                 field.name, type(getattr(self, field.name)) is kind, "true or false" if kind is bool else "an integer"
@@ -92,6 +107,33 @@ class Chunk:
             "a power of two from 2 to 256, at most 4096 bytes in all",
         )
         require("outstanding", 1 <= self.outstanding <= 32, "1 to 32")
+        if self.dataflow == "output":
+            require("sum_words", self.sum_words == 0, "0 with dataflow output, whose sums stay in the array")
+        else:
+            require("sum_words", 16 <= self.sum_words <= MAX_BUFFER_WORDS, f"16 to {MAX_BUFFER_WORDS}")
+
+    @property
+    def integers(self) -> dict[str, int]:
+        """All parameters by name as tables hold them: `dataflow` as its place in `DATAFLOWS`."""
+        return {field.name: self._integer(field.name) for field in fields(self)}
+
+    def _integer(self, name: str) -> int:
+        return self.dataflow_number if name == "dataflow" else int(getattr(self, name))
+
+    @property
+    def dataflow_number(self) -> int:
+        """The dataflow's place in `DATAFLOWS`."""
+        return DATAFLOWS.index(self.dataflow)
+
+    @staticmethod
+    def from_integers(values: Mapping[str, int]) -> Chunk:
+        """The chunk whose `integers` these are; parameters left out have their defaults. UserError if illegal."""
+        given: dict[str, Any] = dict(values)
+        given |= {name: bool(given[name]) for name in SWITCHES if name in given}
+        if "dataflow" in given:
+            place = given["dataflow"]
+            given["dataflow"] = DATAFLOWS[place] if 0 <= place < len(DATAFLOWS) else place
+        return Chunk(**given)
 
     @property
     def multipliers(self) -> int:

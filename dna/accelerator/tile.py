@@ -138,20 +138,54 @@ def post_cycles(lanes: Int, slices: Int) -> Int:
     return lanes * slices
 
 
-def idle_cycles(post: Int, mac: Int) -> Int:
-    """Cycles the array waits after each pixel so that the post lanes keep up: max(0, D - R).
+def idle_cycles(post: Int, mac: Int, dataflow: Int) -> Int:
+    """Cycles the array waits after each pixel so that the post lanes keep up: max(0, D - R) output-stationary.
 
-    Only TILEs with `last` wait; those of earlier slices have nothing to hand over and idle 0 cycles.
+    Else max(0, D - 1): then pixels (or groups) are complete cycle by cycle, in the last step of the reduction. Only
+    TILEs with `last` wait; those of earlier slices have nothing to hand over and idle 0 cycles. `dataflow`: as in
+    `Chunk.integers`.
     """
-    return maximum(0, post - mac)
+    return maximum(0, post - select((dataflow == 0) * 1, mac, 1))
 
 
 def compute_cycles(groups: Int, lane_rows: Int, lane_cols: Int, mac: Int, idle: Int) -> Int:
-    """Cycles of one TILE in the array, without its start-up; ragged tiles compute their full rectangles."""
+    """Cycles of one TILE in the array, without its start-up; ragged tiles compute their full rectangles.
+
+    The same in all dataflows: the order of the cycles changes, not their number.
+    """
     return groups * lane_rows * lane_cols * (mac + idle)
 
 
+def buffer_accesses(
+    groups: Int, pixels: Int, mac: Int, first: Int, last: Int, per_channel: Int, dataflow: Int
+) -> tuple[Int, Int, Int, Int]:
+    """Words a TILE reads of each lane's inputs and of the weights, and partial sums it reads and writes in each lane.
+
+    `pixels` per lane; `first`, `last` as in TILE. A word is that of its buffer: 16 bytes of inputs, oc * ic of weights,
+    oc sums. Output-stationary, sums are in registers. A word that stays is read once.
+    """
+    cycles = groups * pixels * mac
+    input_stays, weight_stays = (dataflow == 2) * (1 - per_channel), (dataflow == 1) * 1
+    in_buffer = (dataflow != 0) * groups * pixels
+    return (
+        select(input_stays, pixels * mac, cycles),
+        select(weight_stays, groups * mac, cycles),
+        in_buffer * (mac - first),
+        in_buffer * (mac - last),
+    )
+
+
 # ---------------------------------------------------------------- buffers and streams
+
+
+def sum_places(pixels: Int, groups: Int, sliced: Int, dataflow: Int) -> Int:
+    """Places for partial sums that a tile of `pixels` per lane needs, a word of all output channels each.
+
+    1 is the array's own. With `sliced` (0/1) all sums of the tile wait for the next slice; else those of one group
+    (weight-stationary) or one pixel (input-stationary), unless they stay in the array.
+    """
+    at_once = select((dataflow == 1) * 1, pixels, select((dataflow == 2) * 1, groups, 1))
+    return select(sliced, pixels * groups, at_once)
 
 
 def weight_buffer_words(groups: Int, kernel_h: Int, kernel_w: Int, steps_: Int, ic: Int, per_channel: Int) -> Int:

@@ -10,7 +10,7 @@ from itertools import accumulate
 from numpy.random import Generator
 
 from dna.accelerator import tile
-from dna.accelerator.chunk import INPUT_CHANNELS, POST_LANES, Accelerator, Chunk
+from dna.accelerator.chunk import DATAFLOWS, INPUT_CHANNELS, POST_LANES, Accelerator, Chunk
 from dna.accelerator.mapping import LayerMapping, Mapping, Order
 from dna.compile.limits import check, fits, slices, strides
 from dna.compile.lowering import lower
@@ -126,7 +126,7 @@ def _candidates(layer: Layer, chunk: Chunk) -> Iterator[LayerMapping]:
         for lane_rows in _parts(tile.ceil_div(layer.out_height, lanes_y)):
             for lane_cols in _parts(tile.ceil_div(layer.out_width, lanes_x)):
                 for out_channels in _channel_parts(layer.group_outputs):
-                    for in_channels, kernel_rows in _slices(layer, lane_rows * lane_cols):
+                    for in_channels, kernel_rows in _slices(layer, chunk, lane_rows * lane_cols):
                         for order in ("inputs", "weights"):
                             yield LayerMapping(
                                 lanes_y, lanes_x, lane_rows, lane_cols, out_channels, in_channels, kernel_rows, order
@@ -155,10 +155,10 @@ def _channel_parts(channels: int) -> list[int]:
     return [channels, *(16 * n for n in _parts(words) if 16 * n < channels)]
 
 
-def _slices(layer: Layer, pixels: int) -> Iterator[tuple[int, int]]:
-    """Input channels and kernel rows of a slice; whole unless a tile is one pixel per lane."""
+def _slices(layer: Layer, chunk: Chunk, pixels: int) -> Iterator[tuple[int, int]]:
+    """Input channels and kernel rows of a slice; whole where there is no place for the sums of `pixels` per lane."""
     yield layer.group_inputs, layer.kernel[0]
-    if pixels > 1:
+    if pixels > max(1, chunk.sum_words):
         return
     inputs = [layer.in_channels] if layer.per_channel else _channel_parts(layer.group_inputs)
     rows = [layer.kernel[0]] if layer.padding[0] or layer.padding[2] else _parts(layer.kernel[0])
@@ -180,7 +180,7 @@ def _array_cycles(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> int:
     mac = tile.mac_cycles(mapping.kernel_rows, layer.kernel[1], tile.steps(mapping.in_channels, chunk.ic, per_channel))
     post = tile.post_cycles(mapping.lanes, tile.post_slices(chunk.oc, chunk.post_lanes, per_channel))
     groups = tile.output_groups(mapping.out_channels, chunk.oc, per_channel)
-    idle = tile.idle_cycles(post, mac)
+    idle = tile.idle_cycles(post, mac, chunk.dataflow_number)
     cycles = tile.compute_cycles(groups, mapping.lane_rows, mapping.lane_cols, mac, idle)
     return int(layer.groups * tile.compute_tiles(*_tile_counts(layer, mapping)) * (cycles + 10))
 
@@ -233,8 +233,9 @@ def _draw(layer: Layer, chunk: Chunk, rng: Generator) -> LayerMapping:
     lane_cols = _draw_size(rng, tile.ceil_div(layer.out_width, lanes_x))
     out_channels = _draw_channels(rng, layer.group_outputs)
     in_channels, kernel_rows = layer.group_inputs, layer.kernel[0]
-    if rng.random() < 0.3 and out_channels <= _group_size(layer, chunk):
-        lane_rows = lane_cols = 1
+    if rng.random() < 0.3 and (chunk.sum_words or out_channels <= _group_size(layer, chunk)):
+        if not chunk.sum_words:
+            lane_rows = lane_cols = 1
         if not layer.per_channel:
             in_channels = _draw_channels(rng, layer.group_inputs)
         if not (layer.padding[0] or layer.padding[2]):
@@ -255,12 +256,13 @@ def _draw_channels(rng: Generator, channels: int) -> int:
 
 
 def random_chunk(rng: Generator) -> Chunk:
-    """A small chunk, any array shape, post lanes, ports and bursts; always with a residual buffer."""
+    """A small chunk, any array shape, dataflow, post lanes, ports and bursts; always with a residual buffer."""
     while True:
         oc, ic = int(rng.choice([2, 4, 8, 16, 32, 48])), int(rng.choice(INPUT_CHANNELS))
         if oc * ic % 16 == 0 and oc * ic <= 256:
             break
     port_bytes = int(rng.choice([8, 16]))
+    dataflow = DATAFLOWS[int(rng.choice([0, 0, 1, 2]))]
     return Chunk(
         oc=oc,
         ic=ic,
@@ -277,4 +279,6 @@ def random_chunk(rng: Generator) -> Chunk:
         outstanding=int(rng.choice([1, 2, 4, 8, 16])),
         packed=bool(rng.integers(2)),
         post_in_lut=bool(rng.integers(2)),
+        dataflow=dataflow,
+        sum_words=0 if dataflow == "output" else int(rng.choice([16, 48, 100, 512])),
     )

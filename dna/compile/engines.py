@@ -96,7 +96,10 @@ def _mixed_sums(chunk: Chunk, buffers: Buffers, layer: Instruction, job: Instruc
     taps = layer["kernel_h"] * layer["kernel_w"]
     count = job["groups"] * taps * job["steps"]
     weight = buffers.weights[job["w_base"] : job["w_base"] + count]
-    weight = weight.reshape(job["groups"], taps, job["steps"], chunk.oc, chunk.ic)
+    if chunk.dataflow == "input":
+        weight = weight.reshape(taps, job["steps"], job["groups"], chunk.oc, chunk.ic).transpose(2, 0, 1, 3, 4)
+    else:
+        weight = weight.reshape(job["groups"], taps, job["steps"], chunk.oc, chunk.ic)
     matrix = weight.transpose(0, 3, 1, 2, 4).reshape(job["groups"] * chunk.oc, taps * depth)
     # float64 products of bytes are exact: no sum comes near 2^53
     sums = x.reshape(-1, taps * depth).astype(np.float64) @ matrix.T.astype(np.float64)
@@ -130,8 +133,10 @@ def _channel_weights(chunk: Chunk, buffers: Buffers, layer: Instruction, job: In
         return np.ones(shape, np.int64)
     taps = layer["kernel_h"] * layer["kernel_w"]
     per_group = -(-taps // chunk.ic)
-    base = job["w_base"] + group * per_group
-    by_word = buffers.weights[base : base + per_group].reshape(per_group, chunk.oc, chunk.ic)
+    words = job["w_base"] + np.arange(per_group) * job["groups"] + group  # input-stationary: groups innermost
+    if chunk.dataflow != "input":
+        words = job["w_base"] + group * per_group + np.arange(per_group)
+    by_word = buffers.weights[words].reshape(per_group, chunk.oc, chunk.ic)
     by_tap = by_word.transpose(0, 2, 1).reshape(per_group * chunk.ic, chunk.oc)
     return by_tap[:taps, : chunk.channel_group].reshape(shape).astype(np.int64)
 

@@ -94,7 +94,8 @@ def tile_fields(layer: Layer, chunk: Chunk, mapping: LayerMapping, step: Step) -
     steps = int(tile.steps(step.in_channels.count, chunk.ic, per_channel))
     slices = int(tile.post_slices(chunk.oc, chunk.post_lanes, per_channel))
     mac = tile.mac_cycles(step.kernel.count, layer.kernel[1], steps)
-    idle = tile.idle_cycles(tile.post_cycles(mapping.lanes, slices), mac) if step.last else 0
+    post = tile.post_cycles(mapping.lanes, slices)
+    idle = tile.idle_cycles(post, mac, chunk.dataflow_number) if step.last else 0
     out_pitch = int(tile.channel_words(step.channels.count)) * step.cols.count
     return {
         "steps": steps,
@@ -128,11 +129,12 @@ def weight_stream(layer: Layer, weights: LayerWeights, chunk: Chunk, step: Step)
     """Bytes of the step's weight tile."""
     assert weights.weight is not None
     channels, kernel = slice(step.channels.first, step.channels.end), slice(step.kernel.first, step.kernel.end)
+    groups_inner = chunk.dataflow == "input"
     if layer.per_channel:
-        return layout.channel_weight_stream(weights.weight[channels, :, kernel], chunk.oc, chunk.ic)
+        return layout.channel_weight_stream(weights.weight[channels, :, kernel], chunk.oc, chunk.ic, groups_inner)
     group = step.channels.first // layer.group_outputs * layer.group_inputs
     inputs = slice(step.in_channels.first - group, step.in_channels.end - group)
-    return layout.mix_weight_stream(weights.weight[channels, inputs, kernel], chunk.oc, chunk.ic)
+    return layout.mix_weight_stream(weights.weight[channels, inputs, kernel], chunk.oc, chunk.ic, groups_inner)
 
 
 def param_stream(weights: LayerWeights, chunk: Chunk, step: Step) -> bytes:

@@ -63,20 +63,24 @@ def word_addresses(tensor: Tensor, frame: int = 0) -> NDArray[np.int64]:
     return np.asarray(tensor.frame_addresses[frame] + rows + row).ravel()
 
 
-def mix_weight_stream(weight_OIKK: Array, oc: int, ic: int) -> bytes:
-    """Weight tile of mode MIX from its part of the weights: [groups][kh][kw][steps][oc][ic] bytes."""
+def mix_weight_stream(weight_OIKK: Array, oc: int, ic: int, groups_inner: bool = False) -> bytes:
+    """Weight tile of mode MIX from its part of the weights: [groups][kh][kw][steps][oc][ic] bytes.
+
+    With `groups_inner` (input-stationary): [kh][kw][steps][groups][oc][ic].
+    """
     outputs, inputs, kernel_h, kernel_w = weight_OIKK.shape
     groups, steps = tile.ceil_div(outputs, oc), tile.ceil_div(inputs, ic)
     padded = np.zeros((groups * oc, steps * ic, kernel_h, kernel_w), np.int8)
     padded[:outputs, :inputs] = weight_OIKK
     parts = padded.reshape(groups, oc, steps, ic, kernel_h, kernel_w)
-    return parts.transpose(0, 4, 5, 2, 1, 3).tobytes()
+    order = (4, 5, 2, 0, 1, 3) if groups_inner else (0, 4, 5, 2, 1, 3)
+    return parts.transpose(order).tobytes()
 
 
-def channel_weight_stream(weight_C1KK: Array, oc: int, ic: int) -> bytes:
+def channel_weight_stream(weight_C1KK: Array, oc: int, ic: int, groups_inner: bool = False) -> bytes:
     """Weight tile of mode CHANNEL: [groups][ceil(taps / ic)][oc][ic] bytes, tap t of a channel at [t // ic][o][t % ic].
 
-    Rows o beyond min(oc, 16) are 0: they have no channel.
+    Rows o beyond min(oc, 16) are 0: they have no channel. With `groups_inner`: [ceil(taps / ic)][groups][oc][ic].
     """
     channels, _, kernel_h, kernel_w = weight_C1KK.shape
     taps, size = kernel_h * kernel_w, tile.group_channels(oc, 1)
@@ -85,7 +89,7 @@ def channel_weight_stream(weight_C1KK: Array, oc: int, ic: int) -> bytes:
     by_channel[:channels, :taps] = weight_C1KK.reshape(channels, taps)
     padded = np.zeros((groups, words, oc, ic), np.int8)
     padded[:, :, :size] = by_channel.reshape(groups, size, words, ic).transpose(0, 2, 1, 3)
-    return padded.tobytes()
+    return (padded.transpose(1, 0, 2, 3) if groups_inner else padded).tobytes()
 
 
 def param_stream(bias: Array, multiplier: Array, shift: Array, post_lanes: int) -> bytes:

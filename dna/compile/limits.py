@@ -129,7 +129,7 @@ def _shape_problems(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterat
         yield "it adds a residual, but the chunk has no residual buffer; use a chunk with residual"
     if mapping.resident and (slices(layer, mapping) > 1 or len(layer.window_sizes) > 1):
         yield "resident weights need a layer without slices and with one size of windows"
-    if slices(layer, mapping) > 1:
+    if slices(layer, mapping) > 1 and not chunk.sum_words:
         groups = tile.output_groups(mapping.out_channels, chunk.oc, int(layer.per_channel))
         if mapping.lane_rows * mapping.lane_cols * groups > 1:
             yield "slices need one pixel per lane and one group of output channels; use smaller tiles or no slices"
@@ -169,6 +169,11 @@ def _buffer_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterato
     words = tile.output_words(rows, cols, mapping.out_channels)
     half = tile.slot_words(chunk.output_words)
     yield Limit("an output tile in words", words, 1, half, "use smaller tiles or more output_words")
+    pixels, sliced = mapping.lane_rows * mapping.lane_cols, int(slices(layer, mapping) > 1)
+    words = tile.sum_places(pixels, groups, sliced, chunk.dataflow_number)
+    yield Limit(
+        "a tile's partial sums in words", words, 1, max(1, chunk.sum_words), "use smaller tiles or more sum_words"
+    )
 
 
 def _resident_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterator[Limit]:
@@ -210,7 +215,7 @@ def _field_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterator
     yield Limit("output words per lane row", pitch, 1, field_limit("TILE", "lane_pitch"), "use fewer lane_rows")
     slices_ = tile.post_slices(chunk.oc, chunk.post_lanes, per_channel)
     mac = tile.mac_cycles(_last_kernel_rows(layer, mapping), layer.kernel[1], _last_steps(layer, chunk, mapping))
-    idle = tile.idle_cycles(tile.post_cycles(mapping.lanes, slices_), mac)
+    idle = tile.idle_cycles(tile.post_cycles(mapping.lanes, slices_), mac, chunk.dataflow_number)
     yield Limit("idle cycles per pixel", idle, 0, field_limit("TILE", "idle"), "use fewer lanes or more post_lanes")
     stride = field_limit("LOAD", "stride_inner")
     row = tile.channel_words(layer.in_channels) * layer.in_width

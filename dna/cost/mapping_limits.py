@@ -99,7 +99,8 @@ def legal(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
         (tile.channel_words(layer.in_channels) * layer.in_width, field_limit("LOAD", "stride_inner")),
         (tile.channel_words(layer.out_channels) * layer.out_width, field_limit("LOAD", "stride_inner")),
     )
-    fine = (slices == 1) | (c.lane_rows * c.lane_cols * groups == 1)
+    sums = tile.sum_places(c.lane_rows * c.lane_cols, groups, (slices > 1) * 1, a["dataflow"])
+    fine = sums <= a["sum_words"].clamp(min=1)
     if not layer.computes:
         return torch.zeros_like(fine)
     if layer.padding[0] or layer.padding[2]:
@@ -118,7 +119,7 @@ def last_idle(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
     rows = (layer.kernel[0] - 1) % c.kernel_rows + 1
     mac = tile.mac_cycles(rows, layer.kernel[1], tile.steps(last, a["ic"], per_channel))
     post = tile.post_cycles(c.lanes_y * c.lanes_x, tile.post_slices(a["oc"], a["post_lanes"], per_channel))
-    idle: Tensor = tile.idle_cycles(post, mac)
+    idle: Tensor = tile.idle_cycles(post, mac, a["dataflow"])
     return idle
 
 

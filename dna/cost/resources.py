@@ -87,6 +87,8 @@ class Coefficients:
     """In channel modes the kernel tap is chosen from the weights of its row: none with one input channel."""
     residual_buffer: float
     """Addresses of the residual buffer."""
+    per_partial_sum: float
+    """One output channel of one lane, where partial sums are in a buffer: its sum comes from the buffer or not."""
 
 
 # Least squares on the fitted half of `python -m benchmarks.resources --fit`, each part of the hardware on its own:
@@ -111,6 +113,7 @@ LUT_MODEL = Coefficients(
     per_weight=0.0,
     per_weight_choice=3.9,
     residual_buffer=27.5,
+    per_partial_sum=66.0,
 )
 FF_MODEL = Coefficients(
     fixed=3189.3,
@@ -132,6 +135,7 @@ FF_MODEL = Coefficients(
     per_weight=8.0,
     per_weight_choice=0.0,
     residual_buffer=154.1,
+    per_partial_sum=0.0,
 )
 
 
@@ -149,6 +153,12 @@ def lut_ram_luts(depth: Count, byte_write: bool = False) -> Count:
     narrow, wide = (16 * 2, 16 * 3) if byte_write else (-(-WORD_BITS // 6), -(-WORD_BITS // 3))
     half = LUT_RAM_WORDS // 2
     return 4 * (narrow * (depth <= half) + wide * ((depth > half) & (depth <= LUT_RAM_WORDS)))
+
+
+def lut_ram_luts_64(depth: Count) -> Count:
+    """LUTs of one memory 64 bits wide."""
+    half = LUT_RAM_WORDS // 2
+    return 4 * (-(-64 // 6) * (depth <= half) + -(-64 // 3) * ((depth > half) & (depth <= LUT_RAM_WORDS)))
 
 
 def row_choice_luts(depth: Count, byte_write: bool = False) -> Count:
@@ -175,7 +185,7 @@ def multiplexers(inputs: Count) -> Count:
 
 def resources(chunk: Chunk | Mapping[str, Count]) -> Resources:
     """Resources of a chunk, or of a batch given as a mapping from parameter name to int64 `(designs,)`."""
-    p = chunk if isinstance(chunk, Mapping) else {f.name: int(getattr(chunk, f.name)) for f in fields(chunk)}
+    p = chunk if isinstance(chunk, Mapping) else chunk.integers
     memory = memory_resources(p)
     return Resources(
         dsp=p["oc"] * p["ic"] * (p["px"] - _pairs(p)) + p["post_lanes"] * (1 + p["residual"]) * (1 - p["post_in_lut"]),
@@ -192,6 +202,7 @@ def memory_resources(p: Mapping[str, Count]) -> Resources:
         (p["weight_words"], p["oc"] * p["ic"] // 16),
         (p["param_words"], p["post_lanes"] // 2),
         (p["output_words"], p["residual"]),
+        (p["sum_words"], p["px"] * (p["oc"] // 4) * (p["sum_words"] > 0)),
     )
     program = ram_half_blocks(2 * PAGE_INSTRUCTIONS) * (INSTRUCTION_BITS // WORD_BITS)
     halves = program + ram_half_blocks(p["output_words"], byte_write=True)
@@ -201,6 +212,11 @@ def memory_resources(p: Mapping[str, Count]) -> Resources:
         halves = halves + count * ram_half_blocks(depth)
         luts = luts + count * (lut_ram_luts(depth) + row_choice_luts(depth))
         registers = registers + count * WORD_BITS * (depth <= LUT_RAM_WORDS)
+    # With two output channels, a word of partial sums has 64 bits: half of what 128 bits of single bytes take.
+    sums, count = p["sum_words"], p["px"] * (p["oc"] < 4) * (p["sum_words"] > 0)
+    halves = halves + count * (ram_half_blocks(sums, byte_write=True) // 2)
+    luts = luts + count * (lut_ram_luts_64(sums) + row_choice_luts(sums, byte_write=True) // 2)
+    registers = registers + count * WORD_BITS // 2 * (sums <= LUT_RAM_WORDS)
     return Resources(dsp=0, bram36=-(-halves // 2), lut=luts, ff=registers)
 
 
@@ -230,6 +246,7 @@ def terms(p: Mapping[str, Count]) -> dict[str, Count]:
         "per_weight": oc * ic,
         "per_weight_choice": oc * ic * (ic > 1),
         "residual_buffer": p["residual"],
+        "per_partial_sum": oc * px * (p["sum_words"] > 0),
     }
 
 

@@ -61,7 +61,8 @@ def generate(
         _write_simulation(work / "sim", accelerator, header)
         timing = memory or Memory()
         times = write_program(program, work / "program", reference=reference, memory=timing, passes=passes)
-        write_hls_of(work, accelerator, header, target)
+        if all(chunk.dataflow == "output" for chunk in accelerator.chunks):  # the only nest there is in C++
+            write_hls_of(work, accelerator, header, target)
         (work / "design.yaml").write_text(design_text)
         (work / "README.md").write_text(render_readme(program, times, timing, header))
         _put_in_place(work, out, Path(temporary) / "before")

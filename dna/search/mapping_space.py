@@ -118,7 +118,8 @@ def solve_mappings(layers: Sequence[Layer], chunks: Sequence[Chunk], memory: Mem
     """The best mapping of every layer on every chunk; each distinct pair is solved once."""
     shapes = [shape_of(layer) for layer in layers]
     distinct = list(dict.fromkeys(chunks))
-    values = {f.name: torch.tensor([int(getattr(c, f.name)) for c in distinct]) for f in fields(Chunk)}
+    columns_of = [c.integers for c in distinct]
+    values = {f.name: torch.tensor([c[f.name] for c in columns_of]) for f in fields(Chunk)}
     solved = {shape: _solve(shape, values, memory) for shape in dict.fromkeys(shapes)}
     columns = torch.tensor([distinct.index(c) for c in chunks])
     cycles = torch.stack([solved[shape][0] for shape in shapes])[:, columns]

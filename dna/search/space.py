@@ -23,7 +23,8 @@ POST_LANES = (2, 4, 8, 16)
 WEIGHT_WORDS = (64, 128, 256, 512, 1024, 2048, 4096)
 BUFFER_WORDS = (64, 128, 256, 512, 1024, 2048)
 PARAM_WORDS = (16, 64, 256, 1024)
-ARRAY_AXES = ("oc", "ic", "px", "post_lanes", "ports", "port_bytes", "burst_beats", "outstanding", *SWITCHES)
+_NEST = ("dataflow", "sum_words")
+ARRAY_AXES = ("oc", "ic", "px", "post_lanes", "ports", "port_bytes", "burst_beats", "outstanding", *SWITCHES, *_NEST)
 """Axes that decide what a tile costs."""
 BUFFER_AXES = ("input_words", "weight_words", "param_words", "output_words")
 """Axes that decide only which tiles fit: more never costs cycles."""
@@ -68,6 +69,10 @@ class Space:
             Chunk(**{"oc": 16, "ic": 16, name: int(value)})  # type: ignore[arg-type]
         elif name == "oc":
             Chunk(oc=int(value), ic=16, post_lanes=2)
+        elif name == "dataflow":
+            Chunk.from_integers({"dataflow": int(value), "sum_words": 64 * (value != 0)})
+        elif name == "sum_words":
+            Chunk.from_integers({"dataflow": int(value != 0), "sum_words": int(value)})
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -90,7 +95,8 @@ class Space:
         """Whether `Chunk` accepts each design, bool `(N,)`."""
         v = self.values(designs)
         burst = v["burst_beats"] * v["port_bytes"] <= 4096
-        return (v["oc"] * v["ic"] % WORD_BYTES == 0) & (v["oc"] % v["post_lanes"] == 0) & burst
+        sums = (v["dataflow"] == 0) == (v["sum_words"] == 0)
+        return (v["oc"] * v["ic"] % WORD_BYTES == 0) & (v["oc"] % v["post_lanes"] == 0) & burst & sums
 
     def _product(self, names: Iterable[str]) -> Tensor:
         """All index combinations of some axes, int64 `(N, len(names))`."""
@@ -131,13 +137,13 @@ class Space:
     def chunk(self, design: Tensor) -> Chunk:
         """The chunk of one row `(axes,)`."""
         chosen = {axis.name: axis.values[int(i)] for axis, i in zip(self.axes, design, strict=True)}
-        return Chunk(**{**chosen, **{name: bool(chosen[name]) for name in SWITCHES}})  # type: ignore[arg-type]
+        return Chunk.from_integers(chosen)
 
     def design(self, chunk: Chunk) -> Tensor:
         """The row of a chunk; UserError if one of its values is not in the space."""
         row = []
         for axis in self.axes:
-            value = int(getattr(chunk, axis.name))
+            value = chunk.integers[axis.name]
             if value not in axis.values:
                 raise UserError(f"search space: {axis.name} = {value} is not among {_listed(axis)}")
             row.append(axis.values.index(value))
@@ -191,5 +197,7 @@ def default_space(
         "port_bytes": (port_bytes,),
         "burst_beats": (burst_beats,),
         "outstanding": (outstanding,),
+        "dataflow": (0,),
+        "sum_words": (0,),
     }
     return Space(tuple(Axis(name, values) for name, values in lists.items())).fix(**(fixed or {}))

@@ -72,7 +72,7 @@ def steady(layer: Layer, chunk: Chunk, memory: Memory, frames: int) -> Steady:
     """Prices all candidates for groups of `frames` frames."""
     shape = shape_of(layer)
     c = group_candidates(shape, chunk.px)
-    a = {f.name: torch.tensor([[int(getattr(chunk, f.name))]]) for f in fields(chunk)}
+    a = {name: torch.tensor([[value]]) for name, value in chunk.integers.items()}
     fits = legal(shape, c, a)
     for name, need in buffer_needs(shape, c, a).items():
         fits = fits & (need <= a[name])

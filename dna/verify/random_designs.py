@@ -19,6 +19,7 @@ from dna.accelerator.chunk import Accelerator, Chunk, Memory
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile
 from dna.compile.default_mapping import random_mapping, resident
+from dna.compile.limits import slices
 from dna.compile.lowering import HOLE, lower
 from dna.errors import UserError
 from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer, Op
@@ -147,7 +148,8 @@ _CHUNK_BINS = (
     "port of 8 bytes", "port of 16 bytes", "1 port", "2 ports", "1 burst in flight", "many bursts in flight",
     "memory at full width", "memory slower than the port", "one frame of many pages", "one page",
     "a product per DSP", "two products per DSP", "two products per DSP, odd lane", "post lanes with DSPs",
-    "post lanes of LUTs",
+    "post lanes of LUTs", "output-stationary", "weight-stationary", "input-stationary", "slices of many pixels",
+    "slices of many groups",
 )  # fmt: skip
 
 
@@ -242,7 +244,9 @@ def _mapping_bins(layer: Layer, mapping: LayerMapping, chunk: Chunk) -> Iterator
         "slices of kernel rows": mapping.kernel_rows < layer.kernel[0],
         "order inputs": mapping.order == "inputs",
         "order weights": mapping.order == "weights",
-        "post lanes too few": tile.idle_cycles(post, mac) > 0,
+        "slices of many pixels": slices(layer, mapping) > 1 and mapping.lane_rows * mapping.lane_cols > 1,
+        "slices of many groups": slices(layer, mapping) > 1 and mapping.out_channels > group,
+        "post lanes too few": tile.idle_cycles(post, mac, chunk.dataflow_number) > 0,
     }
     yield from (name for name, holds in found.items() if holds)
 
@@ -255,5 +259,6 @@ def _chunk_bins(draw: Draw) -> Iterator[str]:
     yield "two products per DSP" if chunk.packed else "a product per DSP"
     yield from ["two products per DSP, odd lane"] if chunk.packed and chunk.px % 2 else []
     yield "post lanes of LUTs" if chunk.post_in_lut else "post lanes with DSPs"
+    yield f"{chunk.dataflow}-stationary"
     yield "memory at full width" if memory.beat_interval == 1 else "memory slower than the port"
     yield "one page" if len(draw.case.program.instructions) <= 64 else "one frame of many pages"

@@ -23,7 +23,9 @@ module dna_compute #(
     parameter OUTPUT_WORDS = 512,
     parameter RESIDUAL     = 1,
     parameter PACKED       = 0,
-    parameter POST_LUT     = 0
+    parameter POST_LUT     = 0,
+    parameter DATAFLOW     = 0,
+    parameter SUM_WORDS    = 0
 ) (
     input  wire         clk,
     input  wire         rst_n,
@@ -155,10 +157,13 @@ module dna_compute #(
   wire [13:0]  address_s0, weight_address_s0;
   wire [3:0]   part_s0, tap_s0;
   wire [9:0]   row_s0, col_s0, row_lo_s0, row_hi_s0, col_lo_s0, col_hi_s0;
+  wire [12:0]  sum_address_s0;
+  wire         read_input_s0, read_weight_s0;
 
   dna_compute_control #(
-      .IC(IC),
-      .CG(CG)
+      .IC      (IC),
+      .CG      (CG),
+      .DATAFLOW(DATAFLOW)
   ) control (
       .clk              (clk),
       .rst_n            (rst_n),
@@ -196,7 +201,10 @@ module dna_compute #(
       .row_lo_s0        (row_lo_s0),
       .row_hi_s0        (row_hi_s0),
       .col_lo_s0        (col_lo_s0),
-      .col_hi_s0        (col_hi_s0)
+      .col_hi_s0        (col_hi_s0),
+      .sum_address_s0   (sum_address_s0),
+      .read_input_s0    (read_input_s0),
+      .read_weight_s0   (read_weight_s0)
   );
 
   wire        walk_active;
@@ -246,6 +254,34 @@ module dna_compute #(
       last  <= 5'd0;
     end
   end
+
+  // What is only there if partial sums are in buffers.
+  wire        read_input_s1, read_weight_s1, sum_read_s4, sum_keep_s5;
+  wire [12:0] sum_address_s4;
+  generate
+    if (DATAFLOW != 0) begin : buffered
+      reg        read_input, read_weight;
+      reg [51:0] sum_address;
+      always @(posedge clk) begin
+        read_input  <= valid_s0 && read_input_s0;
+        read_weight <= valid_s0 && read_weight_s0;
+        sum_address <= {sum_address[38:0], sum_address_s0};
+      end
+      assign read_input_s1  = read_input;
+      assign read_weight_s1 = read_weight;
+      assign sum_address_s4 = sum_address[51:39];
+      assign sum_read_s4    = valid[4] && !first[4];
+      assign sum_keep_s5    = !last[5];
+    end else begin : in_array
+      assign read_input_s1  = 1'b1;
+      assign read_weight_s1 = 1'b1;
+      assign sum_address_s4 = 13'd0;
+      assign sum_read_s4    = 1'b0;
+      assign sum_keep_s5    = 1'b0;
+      wire unused_sums = &{1'b0, sum_address_s0, read_input_s0, read_weight_s0};
+    end
+  endgenerate
+
   reg capture_s6;
   always @(posedge clk) begin
     capture_s6 <= last[5];
@@ -289,6 +325,7 @@ module dna_compute #(
           .compute_index (walk_index),
           .compute_dy    (walk_dy),
           .compute_dx    (walk_dx),
+          .read_s1       (read_input_s1),
           .address_s1    (address_s1),
           .part_s1       (part_s1),
           .row_s1        (row_s1),
@@ -318,6 +355,7 @@ module dna_compute #(
       .word_data (wgt_data),
       .word_first(wgt_first),
       .word_base (wgt_base),
+      .rd_en     (read_weight_s1),
       .rd_addr   (weight_address_s1),
       .rd_data   (weight_word_s2)
   );
@@ -336,19 +374,23 @@ module dna_compute #(
   // ---- array ----
   wire [PX*OC*32-1:0] sums;
   dna_mac_array #(
-      .OC    (OC),
-      .IC    (IC),
-      .PX    (PX),
-      .PACKED(PACKED)
+      .OC       (OC),
+      .IC       (IC),
+      .PX       (PX),
+      .PACKED   (PACKED),
+      .SUM_WORDS(DATAFLOW == 0 ? 0 : SUM_WORDS)
   ) array (
-      .clk     (clk),
-      .x_s3    (x_s3),
-      .xc_s3   (xc_s3),
-      .w_s3    (w_s3),
-      .valid_s5(valid[5]),
-      .first_s5(first[5]),
-      .max_s5  (max_mode),
-      .sums    (sums)
+      .clk           (clk),
+      .x_s3          (x_s3),
+      .xc_s3         (xc_s3),
+      .w_s3          (w_s3),
+      .valid_s5      (valid[5]),
+      .first_s5      (first[5]),
+      .max_s5        (max_mode),
+      .keep_s5       (sum_keep_s5),
+      .read_s4       (sum_read_s4),
+      .sum_address_s4(sum_address_s4),
+      .sums          (sums)
   );
 
   // ---- post lanes ----
@@ -370,6 +412,7 @@ module dna_compute #(
       .word_data (wgt_data),
       .word_first(wgt_first),
       .word_base (wgt_base),
+      .rd_en     (1'b1),
       .rd_addr   (param_address),
       .rd_data   (param_word)
   );
@@ -386,6 +429,7 @@ module dna_compute #(
           .word_data (act_data),
           .word_first(act_first),
           .word_base (act_base),
+          .rd_en     (1'b1),
           .rd_addr   (residual_address),
           .rd_data   (residual_word)
       );
@@ -400,7 +444,8 @@ module dna_compute #(
       .PX        (PX),
       .POST_LANES(POST_LANES),
       .RESIDUAL  (RESIDUAL),
-      .POST_LUT  (POST_LUT)
+      .POST_LUT  (POST_LUT),
+      .DATAFLOW  (DATAFLOW)
   ) post (
       .clk                (clk),
       .rst_n              (rst_n),

@@ -42,7 +42,8 @@ module dna_lane #(
     input  wire [6:0]      compute_index,
     input  wire [9:0]      compute_dy,
     input  wire [9:0]      compute_dx,
-    // stage 1: one read per cycle
+    // stage 1: at most one read per cycle; without one, the word of the last read stays
+    input  wire            read_s1,
     input  wire [13:0]     address_s1,
     input  wire [3:0]      part_s1,
     input  wire [9:0]      row_s1,
@@ -104,7 +105,7 @@ module dna_lane #(
       .wr_address(write_address),
       .wr_data(write_data),
       .wr_bytes(16'hffff),
-      .rd_en  (1'b1),
+      .rd_en  (read_s1),
       .rd_address(address_s1[AW-1:0]),
       .rd_data(word_s2)
   );

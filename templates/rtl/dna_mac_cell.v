@@ -5,11 +5,13 @@
 //
 // Timing: operands (stage 3) in cycle t, with the control of stage 5 two cycles later, change `sum` in cycle t + 3.
 //
-// Parameters: IC (1, 2, 4, 8, 16).
+// Parameters: IC (1, 2, 4, 8, 16). BUFFERED 1: sums come from and go to a buffer (dna_sum_step) through `stored_s5` and
+// `next_s5`; the accumulator holds the one of the last cycle. 0: these ports, and `forward_s5`, are not used.
 `default_nettype none
 
 module dna_mac_cell #(
-    parameter IC = 4
+    parameter IC       = 4,
+    parameter BUFFERED = 0
 ) (
     input  wire                clk,
     input  wire [IC*9-1:0]     x_s3,
@@ -17,7 +19,10 @@ module dna_mac_cell #(
     input  wire                valid_s5,
     input  wire                first_s5,
     input  wire                max_s5,
-    output reg  signed [31:0]  sum
+    input  wire                forward_s5,
+    input  wire signed [31:0]  stored_s5,
+    output wire signed [31:0]  next_s5,
+    output wire signed [31:0]  sum
 );
   localparam DW = 17 + $clog2(IC);
 
@@ -42,12 +47,31 @@ module dna_mac_cell #(
 
   reg signed [DW-1:0] dot_s5;
   wire signed [31:0]  dot = {{(32 - DW) {dot_s5[DW-1]}}, dot_s5};
-  // A maximum that stays is held, a new one is 0 + dot: the adder's own LUTs choose, without another multiplexer.
-  wire                keep = max_s5 && !first_s5 && dot <= sum;
-  always @(posedge clk) begin
-    dot_s5 <= tree;
-    if (valid_s5 && !keep) sum <= (first_s5 || max_s5 ? 32'sd0 : sum) + dot;
-  end
+  always @(posedge clk) dot_s5 <= tree;
+
+  generate
+    if (BUFFERED != 0) begin : in_buffer
+      dna_sum_step step (
+          .clk       (clk),
+          .dot_s5    (dot),
+          .stored_s5 (stored_s5),
+          .forward_s5(forward_s5),
+          .valid_s5  (valid_s5),
+          .first_s5  (first_s5),
+          .max_s5    (max_s5),
+          .next_s5   (next_s5),
+          .sum       (sum)
+      );
+    end else begin : in_register
+      // A maximum that stays is held, a new one is 0 + dot: the adder's own LUTs choose, without another multiplexer.
+      reg signed [31:0] held;
+      wire              keep = max_s5 && !first_s5 && dot <= held;
+      always @(posedge clk) if (valid_s5 && !keep) held <= (first_s5 || max_s5 ? 32'sd0 : held) + dot;
+      assign sum     = held;
+      assign next_s5 = 32'sd0;
+      wire unused = &{1'b0, forward_s5, stored_s5};
+    end
+  endgenerate
 endmodule
 
 `default_nettype wire

@@ -10,11 +10,12 @@
 // Timing: as dna_mac_cell: operands (stage 3) in cycle t, with the control of stage 5 two cycles later, change the sums
 // in cycle t + 3.
 //
-// Parameters: IC (1, 2, 4, 8, 16). An operand of `x_s3` has 32 bits: 0..24 the sum, 25..28 the low bits of `high`.
+// Parameters: IC (1, 2, 4, 8, 16); BUFFERED as in dna_mac_cell. An operand of `x_s3` has 32 bits: 0..24 the sum, 25..28 the low bits of `high`.
 `default_nettype none
 
 module dna_mac_pair #(
-    parameter IC = 4
+    parameter IC       = 4,
+    parameter BUFFERED = 0
 ) (
     input  wire                clk,
     input  wire [IC*32-1:0]    x_s3,
@@ -22,8 +23,13 @@ module dna_mac_pair #(
     input  wire                valid_s5,
     input  wire                first_s5,
     input  wire                max_s5,
-    output reg  signed [31:0]  sum_low,
-    output reg  signed [31:0]  sum_high
+    input  wire                forward_s5,
+    input  wire signed [31:0]  stored_low_s5,
+    input  wire signed [31:0]  stored_high_s5,
+    output wire signed [31:0]  next_low_s5,
+    output wire signed [31:0]  next_high_s5,
+    output wire signed [31:0]  sum_low,
+    output wire signed [31:0]  sum_high
 );
   localparam K  = $clog2(IC);
   localparam KW = K > 0 ? K : 1;
@@ -76,12 +82,45 @@ module dna_mac_pair #(
   // The accumulators: see dna_mac_cell.
   wire signed [31:0] dot_low   = {{(33 - DW) {low[DW-1]}}, low[DW-2:0]};
   wire signed [31:0] dot_high  = {{(33 - DW) {high[DW-1]}}, high[DW-2:0]};
-  wire               keep_low  = max_s5 && !first_s5 && dot_low <= sum_low;
-  wire               keep_high = max_s5 && !first_s5 && dot_high <= sum_high;
-  always @(posedge clk) begin
-    if (valid_s5 && !keep_low) sum_low <= (first_s5 || max_s5 ? 32'sd0 : sum_low) + dot_low;
-    if (valid_s5 && !keep_high) sum_high <= (first_s5 || max_s5 ? 32'sd0 : sum_high) + dot_high;
-  end
+  generate
+    if (BUFFERED != 0) begin : in_buffer
+      dna_sum_step step_low (
+          .clk       (clk),
+          .dot_s5    (dot_low),
+          .stored_s5 (stored_low_s5),
+          .forward_s5(forward_s5),
+          .valid_s5  (valid_s5),
+          .first_s5  (first_s5),
+          .max_s5    (max_s5),
+          .next_s5   (next_low_s5),
+          .sum       (sum_low)
+      );
+      dna_sum_step step_high (
+          .clk       (clk),
+          .dot_s5    (dot_high),
+          .stored_s5 (stored_high_s5),
+          .forward_s5(forward_s5),
+          .valid_s5  (valid_s5),
+          .first_s5  (first_s5),
+          .max_s5    (max_s5),
+          .next_s5   (next_high_s5),
+          .sum       (sum_high)
+      );
+    end else begin : in_register
+      reg signed [31:0] held_low, held_high;
+      wire              keep_low  = max_s5 && !first_s5 && dot_low <= held_low;
+      wire              keep_high = max_s5 && !first_s5 && dot_high <= held_high;
+      always @(posedge clk) begin
+        if (valid_s5 && !keep_low) held_low <= (first_s5 || max_s5 ? 32'sd0 : held_low) + dot_low;
+        if (valid_s5 && !keep_high) held_high <= (first_s5 || max_s5 ? 32'sd0 : held_high) + dot_high;
+      end
+      assign sum_low      = held_low;
+      assign sum_high     = held_high;
+      assign next_low_s5  = 32'sd0;
+      assign next_high_s5 = 32'sd0;
+      wire unused = &{1'b0, forward_s5, stored_low_s5, stored_high_s5};
+    end
+  endgenerate
 
   wire unused = &{1'b0, x_s3};
 endmodule

@@ -8,7 +8,8 @@
 // slice of drain cycle v is written to the output buffer in cycle v + 7. In that cycle of a tile's last slice,
 // `tile_ready` is high, and `freed_param` with it if the tile frees its weights: parameters are read later than they.
 //
-// Parameters: OC, PX, POST_LANES (2, 4, 8, 16; divides OC), RESIDUAL and POST_LUT 0 or 1.
+// Parameters: OC, PX, POST_LANES (2, 4, 8, 16; divides OC), RESIDUAL and POST_LUT 0 or 1; DATAFLOW as in dna_chunk: with 2,
+// input-stationary, all groups of a pixel come before the next pixel.
 `default_nettype none
 `include "isa.vh"
 
@@ -17,7 +18,8 @@ module dna_post #(
     parameter PX         = 4,
     parameter POST_LANES = 4,
     parameter RESIDUAL   = 1,
-    parameter POST_LUT   = 0
+    parameter POST_LUT   = 0,
+    parameter DATAFLOW   = 0
 ) (
     input  wire                     clk,
     input  wire                     rst_n,
@@ -45,6 +47,7 @@ module dna_post #(
     input  wire                     clear,
     output reg                      overrun
 );
+  localparam GROUPS_FIRST = DATAFLOW == 2;
   localparam PARTS   = 16 / POST_LANES;
   localparam SLICES  = OC / POST_LANES;
   localparam SW      = SLICES > 1 ? $clog2(SLICES) : 1;
@@ -103,7 +106,7 @@ module dna_post #(
   reg [PX*OC*32-1:0] held;
   always @(posedge clk) if (capture) held <= sums;
 
-  // ---- drain nest: slices, lanes, then pixels and groups ----
+  // ---- drain nest: slices, lanes, then pixels and groups (input-stationary: groups and pixels) ----
   reg        draining;
   reg [7:0]  slice, lane, lane_x;
   reg [9:0]  x, y, group;
@@ -167,40 +170,65 @@ module dna_post #(
         end else begin
           lane   <= 8'd0;
           lane_x <= 8'd0;
-          if (!end_x) begin
-            x           <= x + 10'd1;
-            col         <= x + 10'd1;
+          if (GROUPS_FIRST && !end_group) begin
+            // The next group of the same pixel.
+            group       <= group + 10'd1;
+            group_word  <= next_word;
+            group_part  <= next_part;
+            group_param <= next_param;
+            word        <= next_word;
+            part        <= next_part;
+            param       <= next_param;
             row         <= y;
             lane_row    <= y;
-            pixel_at    <= next_pixel;
-            lane_at     <= next_pixel;
-            lane_row_at <= next_pixel;
+            col         <= x;
+            lane_at     <= pixel_at;
+            lane_row_at <= pixel_at;
           end else begin
-            x   <= 10'd0;
-            col <= 10'd0;
-            if (!end_y) begin
-              y           <= y + 10'd1;
-              row         <= y + 10'd1;
-              lane_row    <= y + 10'd1;
-              row_at      <= next_row;
-              pixel_at    <= next_row;
-              lane_at     <= next_row;
-              lane_row_at <= next_row;
+            if (!end_x) begin
+              x           <= x + 10'd1;
+              col         <= x + 10'd1;
+              row         <= y;
+              lane_row    <= y;
+              pixel_at    <= next_pixel;
+              lane_at     <= next_pixel;
+              lane_row_at <= next_pixel;
             end else begin
-              y           <= 10'd0;
-              row         <= 10'd0;
-              lane_row    <= 10'd0;
-              row_at      <= 14'd0;
-              pixel_at    <= 14'd0;
-              lane_at     <= 14'd0;
-              lane_row_at <= 14'd0;
-              group       <= end_group ? 10'd0 : group + 10'd1;
-              group_word  <= end_group ? 14'd0 : next_word;
-              group_part  <= end_group ? 4'd0 : next_part;
-              group_param <= end_group ? 14'd0 : next_param;
-              word        <= end_group ? 14'd0 : next_word;
-              part        <= end_group ? 4'd0 : next_part;
-              param       <= end_group ? 14'd0 : next_param;
+              x   <= 10'd0;
+              col <= 10'd0;
+              if (!end_y) begin
+                y           <= y + 10'd1;
+                row         <= y + 10'd1;
+                lane_row    <= y + 10'd1;
+                row_at      <= next_row;
+                pixel_at    <= next_row;
+                lane_at     <= next_row;
+                lane_row_at <= next_row;
+              end else begin
+                y           <= 10'd0;
+                row         <= 10'd0;
+                lane_row    <= 10'd0;
+                row_at      <= 14'd0;
+                pixel_at    <= 14'd0;
+                lane_at     <= 14'd0;
+                lane_row_at <= 14'd0;
+                group       <= end_group ? 10'd0 : group + 10'd1;
+                group_word  <= end_group ? 14'd0 : next_word;
+                group_part  <= end_group ? 4'd0 : next_part;
+                group_param <= end_group ? 14'd0 : next_param;
+                word        <= end_group ? 14'd0 : next_word;
+                part        <= end_group ? 4'd0 : next_part;
+                param       <= end_group ? 14'd0 : next_param;
+              end
+            end
+            if (GROUPS_FIRST) begin
+              group       <= 10'd0;
+              group_word  <= 14'd0;
+              group_part  <= 4'd0;
+              group_param <= 14'd0;
+              word        <= 14'd0;
+              part        <= 4'd0;
+              param       <= 14'd0;
             end
           end
         end

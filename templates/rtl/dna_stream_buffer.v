@@ -4,7 +4,7 @@
 // residual tiles.
 //
 // Timing: a stream word in cycle t can be read by an address in cycle t + 2 or later; an address in cycle t gives its word
-// in cycle t + 1. Handshake: none; space was reserved before the stream was asked for.
+// in cycle t + 1, which stays while `rd_en` is low. Handshake: none; space was reserved before the stream was asked for.
 //
 // Parameters: BANKS 1..128, DEPTH 16..8192.
 `default_nettype none
@@ -19,6 +19,7 @@ module dna_stream_buffer #(
     input  wire [127:0]         word_data,
     input  wire                 word_first,
     input  wire [13:0]          word_base,
+    input  wire                 rd_en,
     input  wire [13:0]          rd_addr,
     output wire [BANKS*128-1:0] rd_data
 );
@@ -57,7 +58,7 @@ module dna_stream_buffer #(
           .wr_address(write_address),
           .wr_data(write_data),
           .wr_bytes(16'hffff),
-          .rd_en  (1'b1),
+          .rd_en  (rd_en),
           .rd_address(rd_addr[AW-1:0]),
           .rd_data(rd_data[b*128+:128])
       );

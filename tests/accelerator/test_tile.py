@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from dna.accelerator import tile
+from tests.rtl.parts_nest import tile_cycles
 
 
 def draw(rng: np.random.Generator) -> tuple[int, int, int, int, int, int]:
@@ -59,8 +60,10 @@ def test_small_functions_by_hand() -> None:
     assert tile.post_slices_last(70, 32, 4, 1) == 2
     assert tile.weight_buffer_words(2, 3, 3, 5, 4, 0) == 90
     assert tile.weight_buffer_words(2, 3, 3, 1, 4, 1) == 6
-    assert tile.idle_cycles(9, 4) == 5
-    assert tile.idle_cycles(4, 9) == 0
+    assert tile.idle_cycles(9, 4, 0) == 5
+    assert tile.idle_cycles(4, 9, 0) == 0
+    assert [tile.idle_cycles(9, 4, dataflow) for dataflow in (1, 2)] == [8, 8], "pixels are complete cycle by cycle"
+    assert tile.idle_cycles(1, 4, 1) == 0
     assert tile.compute_cycles(2, 3, 4, 9, 1) == 240
 
 
@@ -86,3 +89,25 @@ def test_loads_by_hand() -> None:
     assert tile.weight_loads(3, 1, 1, 1, 1) == 1
     assert tile.weight_loads(3, 2, 4, 1, 0) == 24
     assert tile.weight_loads(3, 2, 4, 0, 0) == 2
+
+
+@pytest.mark.parametrize("dataflow", (0, 1, 2))
+@pytest.mark.parametrize("mode", (0, 1))
+@pytest.mark.parametrize(("first", "last"), [(1, 1), (1, 0), (0, 1)])
+def test_buffer_accesses_are_those_of_the_nest(dataflow: int, mode: int, first: int, last: int) -> None:
+    layer = {"mode": mode, "kernel_h": 2, "kernel_w": 3, "lane_rows": 2, "lane_cols": 3, "stride_h": 1, "stride_w": 1}
+    layer |= {"row_pitch": 40, "window_w": 5}
+    job = {"groups": 3, "steps": 1 if mode else 5, "first": first, "last": last, "idle": 1, "in_base": 0, "w_base": 0}
+    cycles = [cycle for cycle in tile_cycles(layer, job, 4, 16, dataflow) if cycle.valid]
+    mac = tile.mac_cycles(2, 3, job["steps"])
+    read = [cycle for cycle in cycles if dataflow and not cycle.first]
+    written = [cycle for cycle in cycles if dataflow and not cycle.last]
+    inputs, weights = sum(cycle.read_input for cycle in cycles), sum(cycle.read_weight for cycle in cycles)
+    counted = tile.buffer_accesses(3, 6, mac, first, last, mode, dataflow)
+    assert counted == (inputs, weights, len(read), len(written))
+    places = {cycle.sums for cycle in cycles}
+    assert (
+        len(places)
+        == max(places) + 1
+        == (tile.sum_places(6, 3, int(not (first and last)), dataflow) if dataflow else 1)
+    )

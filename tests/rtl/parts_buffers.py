@@ -38,11 +38,13 @@ async def stream_buffer_keeps_order(dut: Any) -> None:
                     part.set(word_base=base)
             recent = [address for (address, _), (_, when) in list(memory.items())[-3:] if when <= now - 2]
             read = rng.choice(recent) if recent and rng.random() < 0.6 else rng.randrange(depth)
-            part.set(rd_addr=read)
+            reads = rng.random() < 0.8
+            part.set(rd_addr=read, rd_en=int(reads))
             await part.settle()
             if pending:
                 checked += _check_banks(part.get("rd_data"), memory, *pending, banks)
-            pending = read, now
+            if reads:
+                pending = read, now
             if item:
                 memory.pop((address, bank), None)
                 memory[address, bank] = word, now

@@ -58,8 +58,9 @@ def random_tile(rng: random.Random, layer: Job, reached: dict[str, int]) -> Job:
 class ControlRun:
     """Plays queue, counters, lane walk and post lanes for one control, and predicts it cycle by cycle."""
 
-    def __init__(self, part: Part, rng: random.Random, ic: int, cg: int, hurry: bool) -> None:
-        self.part, self.rng, self.ic, self.cg, self.hurry = part, rng, ic, cg, hurry
+    def __init__(self, part: Part, rng: random.Random, sizes: dict[str, int], hurry: bool) -> None:
+        self.part, self.rng, self.hurry = part, rng, hurry
+        self.ic, self.cg, self.dataflow = sizes["IC"], sizes["CG"], sizes.get("DATAFLOW", 0)
         start = rng.choice((0, COUNTS - 3))  # thresholds and counters wrap in half of the runs
         self.counters = dict.fromkeys(COUNTERS, start)
         self.reached = dict.fromkeys(COUNTERS, start)
@@ -121,7 +122,7 @@ class ControlRun:
             await self._cycle("late", CAUSE_OF[late[0]])
         await self._cycle("start", "wait_job", job_ready=1, context_valid=job.fields["last"])
         self.part.set(job_valid=self.rng.randrange(2), job=encode("TILE", **job.fields))  # the queue's next head
-        cycles = list(tile_cycles(self.layer.fields, job.fields, self.ic, self.cg))
+        cycles = list(tile_cycles(self.layer.fields, job.fields, self.ic, self.cg, self.dataflow))
         for number, cycle in enumerate(cycles):
             await self._tile_cycle(job, cycle, f"cycle {number} of {job}", number + 1 == len(cycles))
         self.ended = job.fields
@@ -134,6 +135,8 @@ class ControlRun:
         if cycle.valid:
             expected |= {"first_s0": cycle.first, "address_s0": cycle.address, "part_s0": cycle.part}
             expected |= {"weight_address_s0": cycle.weight, "row_s0": cycle.row, "col_s0": cycle.col}
+            expected |= {"read_input_s0": cycle.read_input, "read_weight_s0": cycle.read_weight}
+            expected |= {"sum_address_s0": cycle.sums}
             expected |= {f"{name}_s0": job.fields[name] for name in ("row_lo", "row_hi", "col_lo", "col_hi")}
             if cycle.tap is not None:
                 expected["tap_s0"] = cycle.tap
@@ -150,7 +153,7 @@ def _jobs(run: ControlRun, tiles: int) -> Iterator[Job]:
 
 async def _run(dut: Any, name: str, rng: random.Random, hurry: bool, tiles: int) -> Counter[str]:
     sizes = BENCHES["control"][name].parameters
-    run = ControlRun(Part(dut, name), rng, sizes["IC"], sizes["CG"], hurry)
+    run = ControlRun(Part(dut, name), rng, sizes, hurry)
     start = {port: run.counters[name] for name, port in COUNTERS.items()}
     await run.part.reset(job_valid=0, job=0, drained=1, walk_done=0, **start)
     for job in _jobs(run, tiles):

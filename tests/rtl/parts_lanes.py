@@ -92,6 +92,7 @@ class LaneRun:
         self.memory: dict[int, tuple[list[int], int]] = {}  # the same by address, kept from tile to tile
         self.due: deque[tuple[int, int | None] | None] = deque()
         self.now = self.checked = 0
+        self.held: list[int] = []  # the word of the last read, empty if not known
         self.mode, self.signed, self.pad = 0, 0, 0
 
     def layer(self) -> None:
@@ -127,13 +128,16 @@ class LaneRun:
         if self.memory and rng.random() < 0.3:
             # Anywhere in the memory, so that a word captured beside the window is seen.
             address, (values, ready) = rng.choice(list(self.memory.items()))
-        self.part.set(address_s1=address, part_s1=part, row_s1=row, col_s1=col)
+        reads = rng.random() < 0.8
+        if reads:
+            self.held = values if ready <= self.now else []
+        self.part.set(address_s1=address, part_s1=part, row_s1=row, col_s1=col, read_s1=int(reads))
         dy, dx = scene.place
         row_lo, row_hi, col_lo, col_hi = scene.real
         if not (row_lo <= row + dy < row_hi and col_lo <= col + dx < col_hi):
             self.due.append(self._operands([self.pad] * 16, 0))
         else:
-            self.due.append(self._operands(values, part) if ready <= self.now else None)
+            self.due.append(self._operands(self.held, part) if self.held else None)
 
     async def cycle(self, scene: Scene, word: tuple[int, int, int, int] | None) -> None:
         part, rng = self.part, self.rng

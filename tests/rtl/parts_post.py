@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 import cocotb
@@ -25,6 +26,7 @@ class Sizes:
     px: int
     post_lanes: int
     residual: bool
+    groups_first: bool
 
 
 @dataclass(frozen=True)
@@ -42,23 +44,25 @@ class Drain:
 def drains(sizes: Sizes, layer: dict[str, int], tile: dict[str, int]) -> Iterator[list[Drain]]:
     """Drain cycles of each pixel of a tile, in order."""
     group_channels = layer["slices"] * sizes.post_lanes
-    for group in range(tile["groups"]):
+    pixels = list(product(range(layer["lane_rows"]), range(layer["lane_cols"])))
+    order = [(group, y, x) for group in range(tile["groups"]) for y, x in pixels]
+    if sizes.groups_first:
+        order = [(group, y, x) for y, x in pixels for group in range(tile["groups"])]
+    for group, y, x in order:
         slices = tile["slices_last"] if group + 1 == tile["groups"] else layer["slices"]
-        for y in range(layer["lane_rows"]):
-            for x in range(layer["lane_cols"]):
-                pixel = []
-                for lane in range(layer["lanes"]):
-                    i, j = divmod(lane, layer["lanes_x"])
-                    row, col = i * layer["lane_rows"] + y, j * layer["lane_cols"] + x
-                    kept = row < tile["out_rows"] and col < tile["out_cols"]
-                    for number in range(slices):
-                        channel = group * group_channels + number * sizes.post_lanes
-                        word = row * tile["out_pitch"] + channel // 16 * tile["out_cols"] + col
-                        address = (tile["out_base"] + word) % ADDRESS
-                        param = (tile["p_base"] + group * layer["slices"] + number) % ADDRESS
-                        part = channel % 16 // sizes.post_lanes
-                        pixel.append(Drain(lane, number, param, address if kept else None, part))
-                yield pixel
+        pixel = []
+        for lane in range(layer["lanes"]):
+            i, j = divmod(lane, layer["lanes_x"])
+            row, col = i * layer["lane_rows"] + y, j * layer["lane_cols"] + x
+            kept = row < tile["out_rows"] and col < tile["out_cols"]
+            for number in range(slices):
+                channel = group * group_channels + number * sizes.post_lanes
+                word = row * tile["out_pitch"] + channel // 16 * tile["out_cols"] + col
+                address = (tile["out_base"] + word) % ADDRESS
+                param = (tile["p_base"] + group * layer["slices"] + number) % ADDRESS
+                part = channel % 16 // sizes.post_lanes
+                pixel.append(Drain(lane, number, param, address if kept else None, part))
+        yield pixel
 
 
 def random_layer(rng: random.Random, sizes: Sizes) -> dict[str, int]:
@@ -216,7 +220,8 @@ class PostRun:
 
 def _sizes(name: str) -> Sizes:
     values = BENCHES["post"][name].parameters
-    return Sizes(values["OC"], values["PX"], values["POST_LANES"], bool(values["RESIDUAL"]))
+    groups_first = values.get("DATAFLOW") == 2
+    return Sizes(values["OC"], values["PX"], values["POST_LANES"], bool(values["RESIDUAL"]), groups_first)
 
 
 async def _start(dut: Any, name: str, rng: random.Random) -> PostRun:

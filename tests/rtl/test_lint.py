@@ -52,6 +52,9 @@ CHUNKS: dict[str, dict[str, int]] = {
         "OUTPUT_WORDS": 1000,
     },
     "long_dots": {"OC": 32, "IC": 16, "PX": 2, "POST_LANES": 2, "RESIDUAL": 0, "ADDR_W": 64},
+    "weight_stationary": {"OC": 16, "IC": 4, "PX": 3, "DATAFLOW": 1, "SUM_WORDS": 100},
+    "input_stationary": {"OC": 2, "IC": 16, "PX": 5, "POST_LANES": 2, "PACKED": 1, "DATAFLOW": 2, "SUM_WORDS": 16},
+    "deep_sums": {"OC": 32, "IC": 1, "PX": 2, "DATAFLOW": 2, "SUM_WORDS": 8192},
     "packed": {"OC": 16, "IC": 4, "PX": 5, "POST_LANES": 4, "PACKED": 1, "POST_LUT": 1},
     "packed_dots": {"OC": 2, "IC": 16, "PX": 2, "POST_LANES": 2, "PACKED": 1, "POST_LUT": 1, "RESIDUAL": 0},
     "packed_single": {"OC": 32, "IC": 1, "PX": 4, "POST_LANES": 4, "PACKED": 1},
@@ -67,8 +70,9 @@ CHUNKS: dict[str, dict[str, int]] = {
         "CHUNKS": 16,
     },
 }
-SYNTHESIS = ("default", "smallest", "one_input_channel", "wide_rows", "long_dots", "packed")
-ICARUS = ("default", "smallest", "odd_depths", "deep", "packed", "packed_single")
+SUMMING = ("weight_stationary", "input_stationary")
+SYNTHESIS = ("default", "smallest", "one_input_channel", "wide_rows", "long_dots", "packed", *SUMMING)
+ICARUS = ("default", "smallest", "odd_depths", "deep", "packed", "packed_single", *SUMMING)
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

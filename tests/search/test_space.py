@@ -3,7 +3,7 @@ import itertools
 import pytest
 import torch
 
-from dna.accelerator.chunk import SWITCHES, Chunk
+from dna.accelerator.chunk import Chunk
 from dna.errors import UserError
 from dna.search.space import ARRAY_AXES, BUFFER_AXES, Axis, default_space
 from tests.search.toy import small_space
@@ -11,14 +11,15 @@ from tests.search.toy import small_space
 
 def chunk_accepts(parameters: dict[str, int]) -> bool:
     try:
-        Chunk(**{**parameters, **{name: bool(parameters[name]) for name in SWITCHES}})
+        Chunk.from_integers(parameters)
     except UserError:
         return False
     return True
 
 
-def test_enumeration_is_exactly_what_chunk_accepts():
-    space = small_space()
+@pytest.mark.parametrize("lists", [{}, {"dataflow": (0, 1, 2), "sum_words": (0, 64), "oc": (2, 16), "px": (1, 2)}])
+def test_enumeration_is_exactly_what_chunk_accepts(lists):
+    space = small_space().limit(**lists)
     product = itertools.product(*(axis.values for axis in space.axes))
     expected = {row for row in product if chunk_accepts(dict(zip(space.names, row, strict=True)))}
     designs = space.enumerate(space.arrays)
