@@ -117,7 +117,7 @@ class _Found:
             "median of layers": statistics.median(entry[0] for entry in layers),
             "furthest apart": slowest,
         }
-        return Row(f"{name}: bits different", run.bits_different + bool(run.error), "bit", "== 0", extra)
+        return Row(f"{name}: bits different", run.bits_different + bool(run.error), "bit", extra=extra)
 
     def digits(self) -> None:
         found, summary = run_demo(BOARD, GOAL, 0, DEMO_MINUTES, _quiet, self.folder / "runs")
@@ -173,7 +173,8 @@ class _Found:
             Row("seconds of compilation", round(self.builds, 1), "s"),
         ]
         if self.ratios:
-            rows.append(Row("zoo: HLS estimate / RTL cycles, median", round(statistics.median(self.ratios), 3)))
+            median = round(statistics.median(self.ratios), 3)
+            rows.append(Row("zoo: cycles, HLS estimate / RTL, median", median, "", "<= 3"))
         return rows
 
 
