@@ -26,7 +26,8 @@ class LayerMapping:
     `in_channels`."""
     in_channels: int
     """Input channels of one slice of a tile: a multiple of 16, or all of them. Less than all of them only where
-    a tile is one pixel per lane and one group of output channels, for the sums wait in the array."""
+    a tile is one pixel per lane and one group of output channels, for the sums wait in the array; or where the chunk
+    has `sum_words` for all its sums."""
     kernel_rows: int
     """Kernel rows of one slice: all of them, or fewer under the same condition (large global pooling)."""
     order: Order = "inputs"

@@ -195,3 +195,13 @@ def test_a_second_array_of_lanes_costs_lanes_and_accumulators():
     sums_and_held = 2 * 32 * 16 * 4
     operands = 9 * (4 + 16) * 4
     assert sums_and_held + operands < more < 1.2 * (sums_and_held + operands + 4 * 190)
+
+
+def test_partial_sums_cost_what_yosys_counts():
+    """What the default chunk needs more as a weight-stationary one, by `benchmarks.synthesis`."""
+    shallow, deep = (resources(Chunk(dataflow="weight", sum_words=words)) for words in (64, 512))
+    plain = resources(Chunk())
+    assert (shallow.dsp, shallow.bram36) == (plain.dsp, plain.bram36)
+    assert deep.bram36 - plain.bram36 == 32
+    assert shallow.lut - plain.lut == pytest.approx(19178 - 12172, rel=0.05)
+    assert shallow.ff - plain.ff == pytest.approx(13712 - 11655, rel=0.05)
