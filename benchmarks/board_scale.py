@@ -15,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +36,10 @@ from dna.verify import Case, verify_many
 from dna.verify.simulation import RunResult
 
 BOARD = load_board("zc706")
-PASSES = 4
+PASSES = 3
+SHARED_PASSES = 2
+WORKERS = 2
+"""Networks at once."""
 SHARED_BYTES = 21
 """Bytes per cycle of both directions together, of the second figure."""
 FULL = Memory(read_latency=64, beat_interval=1)
@@ -51,9 +55,10 @@ def main() -> int:
     if unknown := [name for name in chosen if name not in SETUPS]:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(SETUPS)}")
     rows: list[Row] = []
-    for name in chosen:
-        rows += measured(name, SETUPS[name], simulate=not given.quick)
-        report(rows[-1:])
+    with ThreadPoolExecutor(WORKERS) as workers:  # the simulations are processes of their own
+        tasks = [workers.submit(measured, name, SETUPS[name], not given.quick) for name in chosen]
+        for task in tasks:
+            rows += task.result()
     if not given.quick and not given.networks:
         write("board_scale", rows)
     return report(rows)
@@ -135,7 +140,7 @@ def simulated(name: str, setup: Setup, network: Network, weights: Weights, progr
     print(f"{name}: references of {setup.frames} frames computed", flush=True)
     ports = setup.accelerator.ports
     fixed = Case(program, references, setup.memories, PASSES)
-    shared = Case(program, references, (FULL,) * ports, PASSES)
+    shared = Case(program, references, (FULL,) * ports, SHARED_PASSES)
     build = folder / "build"
     (run,) = verify_many([fixed], folder / "fixed", modes=("fixed",), build=build).runs
     rows = fixed_rows(name, setup, network, run)
