@@ -1,8 +1,9 @@
 // The array of oc x ic x px multipliers and the post lanes: one TILE, from buffers to buffers.
 //
-// One loop with an initiation interval of 1 does both. Its iterations are the RTL's cycles: for each group of output
-// channels and each pixel of a lane, kernel_h * kernel_w * steps MAC cycles and `idle` more; meanwhile the post lanes
-// work on the sums of the pixel before, one slice of one lane per iteration. The loop ends when they are done.
+// One loop with an initiation interval of 1 does both. Its iterations are the RTL's cycles: one per group of output
+// channels, pixel of a lane and step of the reduction, in the order of the chunk's dataflow, and `idle` more after each
+// last step; meanwhile the post lanes work on the sums that were finished before, one slice of one lane per iteration.
+// The loop ends when they are done.
 #ifndef DNA_COMPUTE_H
 #define DNA_COMPUTE_H
 
@@ -15,6 +16,9 @@ typedef S<9> Operand;   // a byte, signed or not
 typedef S<8> Weight;
 typedef S<22> Partial;  // ic products of 9 x 8 bits
 typedef S<32> Sum;
+
+// The innermost loop of a tile: the reduction, pixels, or groups of output channels.
+enum Dataflow { OUTPUT_STATIONARY = 0, WEIGHT_STATIONARY = 1, INPUT_STATIONARY = 2 };
 
 const int SUM_LIMIT = 1 << 24;
 
@@ -51,56 +55,98 @@ WALK:
   }
 }
 
-// The loop nest of a tile: groups, rows, columns, then the cycles of a pixel.
+// The loop nest of a tile: where it is in groups, pixels of a lane, and steps of the reduction.
 struct Nest {
   U<10> group, y, x;
   U<10> ky, kx;
   U<12> step;
-  U<32> cycle;  // of the pixel
+  U<20> pixel;  // y * lane_cols + x
+  U<32> r;      // of the reduction
+  U<10> pause;  // idle cycles after the last step
 };
 
-inline void next_cycle(Nest &at, const Layer &layer, const Tile &tile, U<32> pixel_cycles) {
+// Each of these goes on in one loop; true if it begins anew.
+inline bool next_group(Nest &at, const Tile &tile) {
 #pragma HLS INLINE
-  if (at.cycle != pixel_cycles - 1) {
-    at.cycle = at.cycle + 1;
-    if (at.step != tile.steps - 1) {
-      at.step = at.step + 1;
-    } else {
-      at.step = 0;
-      if (at.kx != layer.kernel_w - 1) {
-        at.kx = at.kx + 1;
-      } else {
-        at.kx = 0;
-        at.ky = at.ky + 1;
-      }
+  const bool end = at.group == tile.groups - 1;
+  at.group = end ? U<10>(0) : U<10>(at.group + 1);
+  return end;
+}
+
+inline bool next_pixel(Nest &at, const Layer &layer) {
+#pragma HLS INLINE
+  const bool end_x = at.x == layer.lane_cols - 1;
+  const bool end = end_x && at.y == layer.lane_rows - 1;
+  at.pixel = end ? U<20>(0) : U<20>(at.pixel + 1);
+  at.x = end_x ? U<10>(0) : U<10>(at.x + 1);
+  if (end_x) {
+    at.y = end ? U<10>(0) : U<10>(at.y + 1);
+  }
+  return end;
+}
+
+inline bool next_step(Nest &at, const Layer &layer, const Tile &tile, U<32> mac) {
+#pragma HLS INLINE
+  const bool end = at.r == mac - 1;
+  const bool end_step = at.step == tile.steps - 1;
+  const bool end_kx = end_step && at.kx == layer.kernel_w - 1;
+  at.r = end ? U<32>(0) : U<32>(at.r + 1);
+  at.step = end_step ? U<12>(0) : U<12>(at.step + 1);
+  if (end_step) {
+    at.kx = end_kx ? U<10>(0) : U<10>(at.kx + 1);
+  }
+  if (end_kx) {
+    at.ky = end ? U<10>(0) : U<10>(at.ky + 1);
+  }
+  return end;
+}
+
+template <class C>
+void next_cycle(Nest &at, const Layer &layer, const Tile &tile, U<32> mac) {
+#pragma HLS INLINE
+  if (at.r == mac - 1 && at.pause != tile.idle) {
+    at.pause = at.pause + 1;
+    return;
+  }
+  at.pause = 0;
+  if (C::DATAFLOW == OUTPUT_STATIONARY) {
+    if (next_step(at, layer, tile, mac) && next_pixel(at, layer)) {
+      next_group(at, tile);
     }
-    return;
+  } else if (C::DATAFLOW == WEIGHT_STATIONARY) {
+    if (next_pixel(at, layer) && next_step(at, layer, tile, mac)) {
+      next_group(at, tile);
+    }
+  } else {
+    if (next_group(at, tile) && next_step(at, layer, tile, mac)) {
+      next_pixel(at, layer);
+    }
   }
-  at.cycle = 0;
-  at.step = 0;
-  at.kx = 0;
-  at.ky = 0;
-  if (at.x != layer.lane_cols - 1) {
-    at.x = at.x + 1;
-    return;
+}
+
+// Place of a sum in the sum buffer: a slice of a sum keeps all sums of its tile, a whole sum those of the loops within.
+template <class C>
+U<28> sum_place(const Nest &at, const Tile &tile, U<20> pixels) {
+#pragma HLS INLINE
+  const bool whole = tile.first && tile.last;
+  if (C::DATAFLOW == WEIGHT_STATIONARY) {
+    return whole ? U<28>(at.pixel) : U<28>(at.group * pixels + at.pixel);
   }
-  at.x = 0;
-  if (at.y != layer.lane_rows - 1) {
-    at.y = at.y + 1;
-    return;
-  }
-  at.y = 0;
-  at.group = at.group + 1;
+  return whole ? U<28>(at.group) : U<28>(at.pixel * tile.groups + at.group);
 }
 
 // Weights of a cycle, [ic][oc]. Where channels do not mix, each row of the array has one weight, at ic 0.
 template <class C>
 void read_weights(const Layer &layer, const Tile &tile, const Nest &at, U<14> base,
-                  const signed char weights[C::BANKS][C::WEIGHT_HALF][16], Weight w[C::IC][C::OC]) {
+                  U<32> group_words, const signed char weights[C::BANKS][C::WEIGHT_HALF][16], Weight w[C::IC][C::OC]) {
 #pragma HLS INLINE
   const bool mix = layer.mode == MODE_MIX;
-  const U<14> address = layer.ones ? U<14>(0) : U<14>(base + (mix ? at.cycle : U<32>(at.cycle / C::IC)));
-  const int tap = at.cycle & (C::IC - 1);
+  // A word per step, or, where channels do not mix, per ic taps; groups innermost where inputs stay.
+  const U<32> word = mix ? at.r : U<32>(at.r / C::IC);
+  const U<32> place = C::DATAFLOW == INPUT_STATIONARY ? U<32>(word * tile.groups + at.group)
+                                                      : U<32>(at.group * group_words + word);
+  const U<14> address = layer.ones ? U<14>(0) : U<14>(base + place);
+  const int tap = at.r & (C::IC - 1);
   DNA_REQUIRE(address < C::WEIGHT_HALF);
   for (int o = 0; o < C::OC; o++) {
 #pragma HLS UNROLL
@@ -132,19 +178,34 @@ void read_lane(const Layer &layer, bool inside, int part, const unsigned char wo
   }
 }
 
+// One multiplier.
+template <class C>
+Partial product(Operand x, Weight w) {
+#pragma HLS INLINE
+  const S<17> p = x * w;
+#ifdef DNA_MAC_IN_LUT
+#ifdef DNA_VIVADO_HLS
+#pragma HLS RESOURCE variable = p core = Mul_LUT
+#else
+#pragma HLS BIND_OP variable = p op = mul impl = fabric
+#endif
+#endif
+  return p;
+}
+
 // Products of one lane: for each row of the array, the sum over ic.
 template <class C>
 void multiply(const Operand shared[C::IC], const Operand own[C::OC], const Weight w[C::IC][C::OC], Partial sum[C::OC]) {
 #pragma HLS INLINE
   for (int o = 0; o < C::OC; o++) {
 #pragma HLS UNROLL
-    sum[o] = own[o] * w[0][o];
+    sum[o] = product<C>(own[o], w[0][o]);
   }
   for (int i = 1; i < C::IC; i++) {
 #pragma HLS UNROLL
     for (int o = 0; o < C::OC; o++) {
 #pragma HLS UNROLL
-      sum[o] = sum[o] + shared[i] * w[i][o];
+      sum[o] = sum[o] + product<C>(shared[i], w[i][o]);
     }
   }
 }
@@ -272,9 +333,12 @@ void compute_tile(bool active, bool new_layer, const Layer &layer, const Tile &t
 #pragma HLS INLINE off
   static Sum acc[C::PX][C::OC];
   static Sum held[C::PX][C::OC];
+  static Sum sums[C::PX][C::SUM_WORDS][C::OC];
   static U<18> window_row[C::PX], window_col[C::PX], out_row[C::PX], out_col[C::PX];
 #pragma HLS ARRAY_PARTITION variable = acc complete dim = 0
 #pragma HLS ARRAY_PARTITION variable = held complete dim = 0
+#pragma HLS ARRAY_PARTITION variable = sums complete dim = 1
+#pragma HLS ARRAY_RESHAPE variable = sums complete dim = 3
 #pragma HLS ARRAY_PARTITION variable = window_row complete
 #pragma HLS ARRAY_PARTITION variable = window_col complete
 #pragma HLS ARRAY_PARTITION variable = out_row complete
@@ -289,31 +353,33 @@ void compute_tile(bool active, bool new_layer, const Layer &layer, const Tile &t
   const bool maximum = layer.mode == MODE_MAX;
   const U<32> taps = layer.kernel_h * layer.kernel_w;
   const U<32> mac = taps * tile.steps;
-  const U<32> pixel_cycles = mac + tile.idle;
   const U<32> group_words = mix ? mac : U<32>((taps + C::IC - 1) / C::IC);
-  const U<32> pixels = tile.groups * layer.lane_rows * layer.lane_cols;
+  const U<20> pixels = layer.lane_rows * layer.lane_cols;
+  const U<32> busy = pixels * tile.groups * (mac + tile.idle) - tile.idle;
   const U<32> drain = tile.last ? U<32>(layer.lanes * tile.slices_last) : U<32>(0);
-  const U<32> total = pixels * pixel_cycles - tile.idle + drain;
-  const U<32> busy = pixels * pixel_cycles - tile.idle;
+  const U<32> total = busy + drain;
 
-  Nest at = {0, 0, 0, 0, 0, 0, 0};
+  Nest at = {0, 0, 0, 0, 0, 0, 0, 0, 0};
   Drain<C> post = {false, 0, 0, 0, 0, 0, 0};
-  U<14> w_group = w_base;
-  int channel_word = 0;  // of the group, where channels do not mix
+  // The sums of the two iterations before, which may not be in the sum buffer yet: those in `acc`, those in `older`.
+  Sum older[C::PX][C::OC];
+#pragma HLS ARRAY_PARTITION variable = older complete dim = 0
+  S<30> acc_place = -1, older_place = -1;
 CYCLES:
   for (U<32> n = 0; n < total; n++) {
 #pragma HLS PIPELINE II = 1
 #pragma HLS LOOP_TRIPCOUNT min = 1 max = 1000000
+#pragma HLS DEPENDENCE variable = sums inter RAW distance = 3 true
     if (post.active) {
       post_slice<C>(layer, tile, out_row, out_col, post, held, p_base, out_base, params, residual, output);
       next_slice<C>(layer, post);
     }
-    if (n < busy && at.cycle < mac) {
+    if (n < busy && at.pause == 0) {
       Weight w[C::IC][C::OC];
 #pragma HLS ARRAY_PARTITION variable = w complete dim = 0
-      read_weights<C>(layer, tile, at, w_group, weights, w);
-      const int word = mix ? int(at.step) / (16 / C::IC) : channel_word / (16 / C::GROUP);
-      const int part = mix ? int(at.step) & (16 / C::IC - 1) : channel_word & (16 / C::GROUP - 1);
+      read_weights<C>(layer, tile, at, w_base, group_words, weights, w);
+      const int word = mix ? int(at.step) / (16 / C::IC) : int(at.group) / (16 / C::GROUP);
+      const int part = mix ? int(at.step) & (16 / C::IC - 1) : int(at.group) & (16 / C::GROUP - 1);
       const U<14> row = at.y * layer.stride_h + at.ky;
       const U<14> col = at.x * layer.stride_w + at.kx;
       const U<28> address = in_base + row * layer.row_pitch + word * layer.window_w + col;
@@ -343,21 +409,33 @@ CYCLES:
           multiply<C>(shared[p], own[p], w, sum[p]);
         }
       }
-      const bool start = at.cycle == 0 && tile.first;
+      const bool start = at.r == 0 && tile.first;
+      const U<28> place = C::DATAFLOW == OUTPUT_STATIONARY ? U<28>(0) : sum_place<C>(at, tile, pixels);
+      DNA_REQUIRE(place < C::SUM_WORDS);
+      const bool in_acc = C::DATAFLOW == OUTPUT_STATIONARY || acc_place == place;
+      const bool in_older = older_place == place;
     SUMS:
       for (int p = 0; p < C::PX; p++) {
 #pragma HLS UNROLL
         for (int o = 0; o < C::OC; o++) {
 #pragma HLS UNROLL
-          const Sum before = acc[p][o];
+          const Sum before = in_acc ? acc[p][o] : in_older ? older[p][o] : sums[p][place][o];
+          Sum after;
           if (maximum) {
-            acc[p][o] = start || sum[p][o] > before ? Sum(sum[p][o]) : before;
+            after = start || sum[p][o] > before ? Sum(sum[p][o]) : before;
           } else {
-            acc[p][o] = start ? Sum(sum[p][o]) : Sum(before + sum[p][o]);
+            after = start ? Sum(sum[p][o]) : Sum(before + sum[p][o]);
           }
+          if (C::DATAFLOW != OUTPUT_STATIONARY) {
+            older[p][o] = acc[p][o];
+            sums[p][place][o] = after;
+          }
+          acc[p][o] = after;
         }
       }
-      if (at.cycle == mac - 1 && tile.last) {
+      older_place = acc_place;
+      acc_place = place;
+      if (at.r == mac - 1 && tile.last) {
         DNA_REQUIRE(!post.active);
         for (int p = 0; p < C::PX; p++) {
 #pragma HLS UNROLL
@@ -375,12 +453,7 @@ CYCLES:
         post.slices = at.group == tile.groups - 1 ? tile.slices_last : layer.slices;
       }
     }
-    const U<10> group = at.group;
-    next_cycle(at, layer, tile, pixel_cycles);
-    if (at.group != group) {
-      w_group = w_group + group_words;
-      channel_word++;
-    }
+    next_cycle<C>(at, layer, tile, mac);
   }
 }
 

@@ -27,6 +27,8 @@ from tests.compile.several import drawn_chunks_case
 needs_compiler = pytest.mark.skipif(missing() is not None, reason=str(missing()))
 BUILDS = Path(__file__).parents[2] / "build" / "hls"
 PLAIN = Chunk(oc=16, ic=4, px=3, post_lanes=4, input_words=300, weight_words=600, output_words=200)
+WEIGHTS_STAY = Chunk(oc=16, ic=4, px=3, post_lanes=8, dataflow="weight", sum_words=64, weight_words=600)
+INPUTS_STAY = Chunk(oc=8, ic=4, px=2, post_lanes=2, dataflow="input", sum_words=48, packed=True, weight_words=900)
 OTHER = Chunk(oc=8, ic=2, px=4, post_lanes=2, packed=True, post_in_lut=True, ports=1, port_bytes=8, weight_words=1024)
 
 
@@ -40,7 +42,10 @@ def verified(cases: list[Case], folder: Path, *flags: str) -> HlsResult:
 
 
 @needs_compiler
-@pytest.mark.parametrize(("chunk", "flags"), [(PLAIN, ()), (OTHER, ()), (OTHER, (EXACT_TYPES,))])
+@pytest.mark.parametrize(
+    ("chunk", "flags"),
+    [(PLAIN, ()), (OTHER, ()), (WEIGHTS_STAY, ()), (INPUTS_STAY, ()), (INPUTS_STAY, (EXACT_TYPES,))],
+)
 def test_random_designs(chunk: Chunk, flags: tuple[str, ...], tmp_path: Path) -> None:
     cases = drawn(chunk, 12)
     result = verified(cases, tmp_path, *flags)
