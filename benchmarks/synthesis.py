@@ -38,6 +38,7 @@ PARAMETERS = {
     "OUTPUT_WORDS": "output_words",
     "RESIDUAL": "residual",
     "PACKED": "packed",
+    "MAC_LUT": "mac_in_lut",
     "POST_LUT": "post_in_lut",
     "PORTS": "ports",
     "BURST": "burst_beats",

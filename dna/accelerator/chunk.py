@@ -17,7 +17,7 @@ MAX_BUFFER_WORDS = 8192
 """Buffer addresses have 14 bits."""
 PAGE_INSTRUCTIONS = 64
 """Instructions in one of the two pages of the program memory."""
-SWITCHES = ("residual", "packed", "post_in_lut")
+SWITCHES = ("residual", "packed", "mac_in_lut", "post_in_lut")
 """Parameters of a chunk that are true or false."""
 
 
@@ -55,6 +55,8 @@ class Chunk:
     """Whether there is a residual buffer and the second multiplier in the post lanes."""
     packed: bool = False
     """Two multiplications per DSP: neighbouring pixel lanes share the weight."""
+    mac_in_lut: bool = False
+    """The array's multipliers are made of LUTs; not with `packed`."""
     post_in_lut: bool = False
     """The post lanes' multipliers are made of LUTs."""
     ports: int = 2
@@ -99,6 +101,7 @@ class Chunk:
         )
         for name in ("input_words", "weight_words", "param_words", "output_words"):
             require(name, 16 <= getattr(self, name) <= MAX_BUFFER_WORDS, f"16 to {MAX_BUFFER_WORDS}")
+        require("mac_in_lut", not (self.mac_in_lut and self.packed), "false where packed is true")
         require("ports", self.ports in (1, 2), "1 or 2")
         require("port_bytes", self.port_bytes in (8, 16), "8 or 16")
         require(

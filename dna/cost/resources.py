@@ -188,7 +188,8 @@ def resources(chunk: Chunk | Mapping[str, Count]) -> Resources:
     p = chunk if isinstance(chunk, Mapping) else chunk.integers
     memory = memory_resources(p)
     return Resources(
-        dsp=p["oc"] * p["ic"] * (p["px"] - _pairs(p)) + p["post_lanes"] * (1 + p["residual"]) * (1 - p["post_in_lut"]),
+        dsp=p["oc"] * p["ic"] * (p["px"] - _pairs(p)) * (1 - p["mac_in_lut"])
+        + p["post_lanes"] * (1 + p["residual"]) * (1 - p["post_in_lut"]),
         bram36=memory.bram36,
         lut=_linear(LUT_MODEL, p) + memory.lut,
         ff=_linear(FF_MODEL, p) + memory.ff,

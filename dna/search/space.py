@@ -96,7 +96,8 @@ class Space:
         v = self.values(designs)
         burst = v["burst_beats"] * v["port_bytes"] <= 4096
         sums = (v["dataflow"] == 0) == (v["sum_words"] == 0)
-        return (v["oc"] * v["ic"] % WORD_BYTES == 0) & (v["oc"] % v["post_lanes"] == 0) & burst & sums
+        dsps = v["packed"] * v["mac_in_lut"] == 0
+        return (v["oc"] * v["ic"] % WORD_BYTES == 0) & (v["oc"] % v["post_lanes"] == 0) & burst & sums & dsps
 
     def _product(self, names: Iterable[str]) -> Tensor:
         """All index combinations of some axes, int64 `(N, len(names))`."""
@@ -192,6 +193,7 @@ def default_space(
         "output_words": BUFFER_WORDS,
         "residual": (int(residual),),
         "packed": (0,),
+        "mac_in_lut": (0,),
         "post_in_lut": (0,),
         "ports": ports,
         "port_bytes": (port_bytes,),

@@ -13,9 +13,9 @@
 // causes count until `done`.
 //
 // Parameters (legal ranges): OC 2, 4, 8, 16 or a multiple of 16 up to 128; IC 1, 2, 4, 8, 16, OC * IC a multiple of 16;
-// PX 1..128; POST_LANES 2, 4, 8, 16, divides OC; buffers 16..8192 words; RESIDUAL, PACKED, POST_LUT 0, 1; PORTS 1, 2;
-// DATA_W 64, 128; BURST 2..256 beats, a power of two, at most 4 KB; OUTSTANDING 1..32; ADDR_W 32..64; CHUNKS 1..16;
-// DATAFLOW 0 output-, 1 weight-, 2 input-stationary; SUM_WORDS 0 with DATAFLOW 0, else 16..8192.
+// PX 1..128; POST_LANES 2, 4, 8, 16, divides OC; buffers 16..8192 words; RESIDUAL, PACKED, POST_LUT 0, 1; MAC_LUT 0,
+// with PACKED 0 also 1; PORTS 1, 2; DATA_W 64, 128; BURST 2..256 beats, a power of two, at most 4 KB; OUTSTANDING 1..32;
+// ADDR_W 32..64; CHUNKS 1..16; DATAFLOW 0 output-, 1 weight-, 2 input-stationary; SUM_WORDS 0 with DATAFLOW 0, else 16..8192.
 `default_nettype none
 `include "isa.vh"
 
@@ -30,6 +30,7 @@ module dna_chunk #(
     parameter OUTPUT_WORDS = 512,
     parameter RESIDUAL     = 1,
     parameter PACKED       = 0,
+    parameter MAC_LUT      = 0,
     parameter POST_LUT     = 0,
     parameter DATAFLOW     = 0,
     parameter SUM_WORDS    = 0,
@@ -301,6 +302,7 @@ module dna_chunk #(
       .OUTPUT_WORDS(OUTPUT_WORDS),
       .RESIDUAL    (RESIDUAL),
       .PACKED      (PACKED),
+      .MAC_LUT     (MAC_LUT),
       .POST_LUT    (POST_LUT),
       .DATAFLOW    (DATAFLOW),
       .SUM_WORDS   (SUM_WORDS)

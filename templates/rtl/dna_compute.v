@@ -23,6 +23,7 @@ module dna_compute #(
     parameter OUTPUT_WORDS = 512,
     parameter RESIDUAL     = 1,
     parameter PACKED       = 0,
+    parameter MAC_LUT      = 0,
     parameter POST_LUT     = 0,
     parameter DATAFLOW     = 0,
     parameter SUM_WORDS    = 0
@@ -378,6 +379,7 @@ module dna_compute #(
       .IC       (IC),
       .PX       (PX),
       .PACKED   (PACKED),
+      .MAC_LUT  (MAC_LUT),
       .SUM_WORDS(DATAFLOW == 0 ? 0 : SUM_WORDS)
   ) array (
       .clk           (clk),

@@ -6,7 +6,7 @@
 // Parameters: OC, IC, PX, CG as in dna_lane. PACKED 1: lanes 2n and 2n + 1 are one dna_mac_pair per row, with half the
 // multipliers and the same timing; an odd last lane is left as it is. SUM_WORDS > 0: partial sums are in a dna_sum_buffer
 // per lane, at `sum_address_s4` (one cycle before its stage 5); then `keep_s5` says that a sum is needed again. 0: sums are
-// in the cells, and these ports are not used.
+// in the cells, and these ports are not used. MAC_LUT 1, only with PACKED 0: the multipliers are made of LUTs.
 `default_nettype none
 
 module dna_mac_array #(
@@ -14,6 +14,7 @@ module dna_mac_array #(
     parameter IC        = 4,
     parameter PX        = 4,
     parameter PACKED    = 0,
+    parameter MAC_LUT   = 0,
     parameter SUM_WORDS = 0,
     parameter CG        = OC < 16 ? OC : 16
 ) (
@@ -121,6 +122,7 @@ module dna_mac_array #(
         end
         dna_mac_cell #(
             .IC      (IC),
+            .MAC_LUT (MAC_LUT),
             .BUFFERED(BUFFERED)
         ) cell_lo (
             .clk       (clk),

@@ -7,10 +7,12 @@
 //
 // Parameters: IC (1, 2, 4, 8, 16). BUFFERED 1: sums come from and go to a buffer (dna_sum_step) through `stored_s5` and
 // `next_s5`; the accumulator holds the one of the last cycle. 0: these ports, and `forward_s5`, are not used.
+// MAC_LUT 1 makes the multipliers of LUTs, at the same timing.
 `default_nettype none
 
 module dna_mac_cell #(
     parameter IC       = 4,
+    parameter MAC_LUT  = 0,
     parameter BUFFERED = 0
 ) (
     input  wire                clk,
@@ -32,8 +34,23 @@ module dna_mac_cell #(
     for (i = 0; i < IC; i = i + 1) begin : multiply
       wire signed [8:0]  x = x_s3[i*9+:9];
       wire signed [7:0]  w = w_s3[i*8+:8];
-      wire signed [16:0] p = x * w;
-      always @(posedge clk) product_s4[i*17+:17] <= p;
+      if (MAC_LUT != 0) begin : lut_product
+        wire signed [16:0] p;
+        dna_lut_multiplier #(
+            .AW    (9),
+            .DIGITS(4)
+        ) multiplier (
+            .clk  (clk),
+            .a    (x),
+            .b    (w),
+            .carry(1'b0),
+            .p    (p)
+        );
+        always @* product_s4[i*17+:17] = p;
+      end else begin : product
+        wire signed [16:0] p = x * w;
+        always @(posedge clk) product_s4[i*17+:17] <= p;
+      end
     end
   endgenerate
 

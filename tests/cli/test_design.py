@@ -83,7 +83,7 @@ def test_a_design_from_before_there_were_several_chunks_still_loads(design, fold
         for key in ("chunks", "frames", "batches", "on_chip"):
             del content["mapping"][key]
         del content["accelerator"]["links"]
-        for key in ("packed", "post_in_lut"):
+        for key in ("packed", "mac_in_lut", "post_in_lut"):
             del content["accelerator"]["chunks"][0][key]
 
     edit(folder, old)

@@ -264,6 +264,24 @@ async def packed_products_at_every_extreme(dut: Any) -> None:
 
 
 @cocotb.test()
+async def every_product_of_luts(dut: Any) -> None:
+    """All activations of 9 bits with all weights of 8, in all places of an array whose multipliers are LUTs."""
+    sizes, part = BENCHES["arithmetic"]["in_lut_16_1_3"].parameters, Part(dut, "in_lut_16_1_3")
+    oc, px = sizes["OC"], sizes["PX"]
+    part.set(max_s5=0, valid_s5=1, first_s5=1)
+    due: deque[int] = deque()
+    for weights in ([start + o * 256 // oc for o in range(oc)] for start in range(-128, -128 + 256 // oc)):
+        for first in range(-256, 256, px):
+            lanes = [min(first + lane, 255) for lane in range(px)]
+            part.set(xc_s3=pack((x for x in lanes for _ in range(oc)), 9), w_s3=pack(weights, 8))
+            due.append(pack((x * w for x in lanes for w in weights), 32))
+            await part.settle()
+            if len(due) > 3:
+                assert part.get("sums") == due.popleft(), f"{lanes}, {weights}"
+            await part.edge()
+
+
+@cocotb.test()
 async def mac_holds_the_longest_sum(dut: Any) -> None:
     """The accumulator counts to the limits of 32 bits without a loss."""
     part = Part(dut, "cell_16")

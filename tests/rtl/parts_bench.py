@@ -34,8 +34,9 @@ def _lane(oc: int, ic: int, depth: int, index: int) -> Instance:
     return Instance("dna_lane", {"OC": oc, "IC": ic, "DEPTH": depth, "INDEX": index})
 
 
-def _array(oc: int, ic: int, px: int, packed: int = 0, sum_words: int = 0) -> Instance:
-    return Instance("dna_mac_array", {"OC": oc, "IC": ic, "PX": px, "PACKED": packed, "SUM_WORDS": sum_words})
+def _array(oc: int, ic: int, px: int, packed: int = 0, sum_words: int = 0, in_lut: int = 0) -> Instance:
+    sizes = {"OC": oc, "IC": ic, "PX": px}
+    return Instance("dna_mac_array", {**sizes, "PACKED": packed, "SUM_WORDS": sum_words, "MAC_LUT": in_lut})
 
 
 BENCHES: dict[str, dict[str, Instance]] = {
@@ -53,6 +54,7 @@ BENCHES: dict[str, dict[str, Instance]] = {
             f"packed_{oc}_{ic}_{px}": _array(oc, ic, px, packed=1)
             for oc, ic, px in ((2, 8, 5), (8, 4, 2), (16, 1, 3), (32, 2, 2), (2, 16, 2), (8, 2, 1))
         },
+        **{f"in_lut_{oc}_{ic}_{px}": _array(oc, ic, px, in_lut=1) for oc, ic, px in ((2, 8, 2), (16, 1, 3), (4, 4, 1))},
         **{
             f"summing_{oc}_{ic}_{px}_{packed}": _array(oc, ic, px, packed, sum_words)
             for oc, ic, px, packed, sum_words in (

@@ -1,4 +1,4 @@
-"""What Yosys makes DSPs of, for a 7-series part: a packed array's pairs share them, post lanes of LUTs have none."""
+"""What Yosys makes DSPs of, for a 7-series part: a packed array's pairs share them, multipliers of LUTs have none."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from tests.rtl.runner import RTL, isa_header, tool_environment
         ("dna_mac_array", {"OC": 4, "IC": 4, "PX": 5, "PACKED": 0}, 4 * 4 * 5),
         ("dna_mac_array", {"OC": 4, "IC": 4, "PX": 5, "PACKED": 1}, 4 * 4 * (2 + 1)),
         ("dna_mac_array", {"OC": 2, "IC": 16, "PX": 2, "PACKED": 1}, 2 * 16),
+        ("dna_mac_array", {"OC": 4, "IC": 4, "PX": 2, "MAC_LUT": 1}, 0),
+        ("dna_mac_array", {"OC": 16, "IC": 1, "PX": 1, "MAC_LUT": 1}, 0),
         ("dna_post", {"OC": 2, "PX": 1, "POST_LANES": 2, "RESIDUAL": 1, "POST_LUT": 0}, 2 * 2),
         ("dna_post", {"OC": 2, "PX": 1, "POST_LANES": 2, "RESIDUAL": 1, "POST_LUT": 1}, 0),
     ],

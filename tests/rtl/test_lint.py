@@ -58,6 +58,8 @@ CHUNKS: dict[str, dict[str, int]] = {
     "packed": {"OC": 16, "IC": 4, "PX": 5, "POST_LANES": 4, "PACKED": 1, "POST_LUT": 1},
     "packed_dots": {"OC": 2, "IC": 16, "PX": 2, "POST_LANES": 2, "PACKED": 1, "POST_LUT": 1, "RESIDUAL": 0},
     "packed_single": {"OC": 32, "IC": 1, "PX": 4, "POST_LANES": 4, "PACKED": 1},
+    "no_dsp": {"OC": 16, "IC": 1, "PX": 1, "POST_LANES": 4, "MAC_LUT": 1, "POST_LUT": 1, "RESIDUAL": 0},
+    "dots_in_lut": {"OC": 4, "IC": 8, "PX": 3, "POST_LANES": 4, "MAC_LUT": 1},
     "many_lanes": {"OC": 4, "IC": 4, "PX": 128, "POST_LANES": 4, "PORTS": 1, "DATA_W": 64},
     "deep": {
         "OC": 16,
@@ -71,8 +73,8 @@ CHUNKS: dict[str, dict[str, int]] = {
     },
 }
 SUMMING = ("weight_stationary", "input_stationary")
-SYNTHESIS = ("default", "smallest", "one_input_channel", "wide_rows", "long_dots", "packed", *SUMMING)
-ICARUS = ("default", "smallest", "odd_depths", "deep", "packed", "packed_single", *SUMMING)
+SYNTHESIS = ("default", "smallest", "one_input_channel", "wide_rows", "long_dots", "packed", "no_dsp", *SUMMING)
+ICARUS = ("default", "smallest", "odd_depths", "deep", "packed", "packed_single", "dots_in_lut", *SUMMING)
 
 
 def _run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

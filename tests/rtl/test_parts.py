@@ -10,8 +10,15 @@ from tests.rtl.runner import BUILD, RTL, run_cocotb
 # The test module of a bench is parts_NAME.py; what a part contains beside itself.
 CONTAINS = {
     "dna_compute_control": ("dna_nest_weight", "dna_nest_input"),
-    "dna_mac_array": ("dna_mac_cell", "dna_mac_pair", "dna_sum_step", "dna_sum_buffer", "dna_ram"),
-    "dna_mac_cell": ("dna_sum_step",),
+    "dna_mac_array": (
+        "dna_mac_cell",
+        "dna_mac_pair",
+        "dna_lut_multiplier",
+        "dna_sum_step",
+        "dna_sum_buffer",
+        "dna_ram",
+    ),
+    "dna_mac_cell": ("dna_lut_multiplier", "dna_sum_step"),
     "dna_post_lane": ("dna_lut_multiplier",),
     "dna_stream_buffer": ("dna_ram",),
     "dna_lane": ("dna_ram",),
