@@ -23,6 +23,7 @@ from dna.accelerator import tile
 from dna.accelerator.chunk import PAGE_INSTRUCTIONS
 from dna.accelerator.isa import COUNTER_BITS, DESTINATIONS, ENGINES, EVENTS, MODES, REGIONS
 from dna.compile.hazards import Buffer, Event, Known, Words
+from dna.compile.paging import PAGE_LOAD
 from dna.compile.program import Instruction, Program
 
 _DESTINATION_NAMES = {code: name for name, code in DESTINATIONS.items()}
@@ -217,10 +218,10 @@ class _Chunk:
 
     def _page(self, job: Instruction) -> None:
         page = self.at // PAGE_INSTRUCTIONS
-        ok = self.at % PAGE_INSTRUCTIONS == 0 and job["address"] == 2 * PAGE_INSTRUCTIONS * (page + 1)
+        ok = self.at % PAGE_INSTRUCTIONS == PAGE_LOAD and job["address"] == 2 * PAGE_INSTRUCTIONS * (page + 1)
         ok = ok and job["run"] * job["n_inner"] * job["n_outer"] == 2 * PAGE_INSTRUCTIONS and job["signal"] == 1
         if not ok or job["base"] != PAGE_INSTRUCTIONS * ((page + 1) % 2):
-            self.fail("is not the load of the next page at the head of its page")
+            self.fail("is not the load of the next page at its place in the page")
         self.pages += 1
 
     def _put_weights(self, name: str, base: int, words: int, wait_free: int) -> None:

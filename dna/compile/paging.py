@@ -12,10 +12,12 @@ from dna.compile.program import Instruction
 
 _INSTRUCTION_WORDS = INSTRUCTION_BYTES // WORD_BYTES
 _PAGE_WORDS = PAGE_INSTRUCTIONS * _INSTRUCTION_WORDS
+PAGE_LOAD = 16
+"""Place in its page of the LOAD of the next one: behind the first weights, which are waited for, and early enough."""
 
 
 def paged(body: Sequence[Instruction], chunk: Chunk) -> tuple[Instruction, ...]:
-    """The body cut into pages, each but the last headed by the LOAD of the next; addresses of streams made absolute."""
+    """The body cut into pages, in each but the last the LOAD of the next; addresses of streams made absolute."""
     pages = 1
     while len(body) > (PAGE_INSTRUCTIONS - 1) * (pages - 1) + PAGE_INSTRUCTIONS:
         pages += 1
@@ -23,7 +25,7 @@ def paged(body: Sequence[Instruction], chunk: Chunk) -> tuple[Instruction, ...]:
     result: list[Instruction] = []
     for page in range(pages):
         if page < pages - 1:
-            result.append(_page_load(page + 1, chunk))
+            result += [*_take(moved, PAGE_LOAD), _page_load(page + 1, chunk)]
         result += _take(moved, PAGE_INSTRUCTIONS * (page + 1) - len(result))
     result += [body[-1]] * (pages * PAGE_INSTRUCTIONS - len(result))
     return tuple(result)

@@ -16,6 +16,7 @@ from dna.compile.default_mapping import resident
 from dna.compile.interpret import interpret
 from dna.compile.limits import slices, strides
 from dna.compile.lowering import lower
+from dna.compile.paging import PAGE_LOAD
 from dna.compile.program import Program, decode
 from dna.compile.tiling import channel_spans, col_spans, row_spans
 from dna.errors import UserError
@@ -49,11 +50,11 @@ def test_the_image_holds_the_instructions(seed: int) -> None:
 
 
 def test_pages() -> None:
-    """Each page but the last starts with the load of the next one, and END fills the last."""
+    """Each page but the last loads the next one, and END fills the last."""
     layer = conv("a", "input", (20, 20, 16), 16)
     program = made_case([layer], Chunk(px=1), [LayerMapping(1, 1, 2, 2, 16, 16, 3)]).compile()
     assert len(program.instructions) % 64 == 0
-    heads = [program.instructions[index] for index in range(0, len(program.instructions), 64)]
+    heads = [program.instructions[index] for index in range(PAGE_LOAD, len(program.instructions), 64)]
     assert len(heads) > 3
     assert [head["base"] for head in heads[:-1]] == [64 * ((k + 1) % 2) for k in range(len(heads) - 1)]
     assert all(head["dest"] == DESTINATIONS["PROGRAM"] and head["run"] == 128 for head in heads[:-1])
