@@ -263,10 +263,11 @@ def random_chunk(rng: Generator) -> Chunk:
             break
     port_bytes = int(rng.choice([8, 16]))
     dataflow = DATAFLOWS[int(rng.choice([0, 0, 1, 2]))]
+    px, packed = int(rng.integers(1, 9)), bool(rng.integers(2))
     return Chunk(
         oc=oc,
         ic=ic,
-        px=int(rng.integers(1, 9)),
+        px=px,
         post_lanes=int(rng.choice([lanes for lanes in POST_LANES if oc % lanes == 0])),
         input_words=int(rng.choice([512, 600, 1024, 2048])),
         weight_words=int(rng.choice([1024, 2000, 4096, 8192])),
@@ -277,7 +278,8 @@ def random_chunk(rng: Generator) -> Chunk:
         port_bytes=port_bytes,
         burst_beats=int(rng.choice([2, 4, 8, 16, 32, 64, 128, 256])),
         outstanding=int(rng.choice([1, 2, 4, 8, 16])),
-        packed=bool(rng.integers(2)),
+        packed=packed,
+        mac_in_lut=not packed and oc * ic * px <= 256 and bool(rng.integers(2)),
         post_in_lut=bool(rng.integers(2)),
         dataflow=dataflow,
         sum_words=0 if dataflow == "output" else int(rng.choice([16, 48, 100, 512])),

@@ -57,3 +57,4 @@ def test_random_chunks_reach_every_kind() -> None:
     assert {chunk.post_lanes for chunk in drawn} == {2, 4, 8, 16}
     assert {(chunk.ports, chunk.port_bytes) for chunk in drawn} == {(1, 8), (1, 16), (2, 8), (2, 16)}
     assert {chunk.px for chunk in drawn} == set(range(1, 9))
+    assert {(chunk.packed, chunk.mac_in_lut) for chunk in drawn} == {(False, False), (False, True), (True, False)}

@@ -41,6 +41,19 @@ def test_packed_array_and_post_lanes_of_luts(oc: int, ic: int, px: int, tmp_path
     assert all(run.cycles_model == run.cycles_rtl for run in result.runs)
 
 
+def test_array_and_post_lanes_of_luts(tmp_path: Path) -> None:
+    """No DSP at all, and the same bits and cycles, with a memory as it is modelled and with stalls."""
+    drawer = Drawer(np.random.default_rng(7))
+    chunk = Chunk(oc=8, ic=2, px=2, post_lanes=2, weight_words=2048, mac_in_lut=True, post_in_lut=True)
+    drawn = [drawer.draw(chunk) for _ in range(DRAWS)]
+    ops = {layer.op for draw in drawn for layer in draw.network.layers}
+    assert {"conv", "depthwise", "maxpool", "avgpool"} <= ops
+    result = verify_many([draw.case for draw in drawn], tmp_path / "many", build=BUILDS)
+    assert result.ok, "\n".join(result.differences)
+    assert {run.mode for run in result.runs} == {"fixed", "stalls"}
+    assert all(run.cycles_model == run.cycles_rtl for run in result.runs if run.mode == "fixed")
+
+
 def test_directed_draws_reach_every_window() -> None:
     drawer = Drawer(np.random.default_rng(1))
     chunk = random_chunk(np.random.default_rng(5))
