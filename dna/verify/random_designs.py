@@ -147,9 +147,9 @@ _MAPPING_BINS = (
 _CHUNK_BINS = (
     "port of 8 bytes", "port of 16 bytes", "1 port", "2 ports", "1 burst in flight", "many bursts in flight",
     "memory at full width", "memory slower than the port", "one frame of many pages", "one page",
-    "a product per DSP", "two products per DSP", "two products per DSP, odd lane", "post lanes with DSPs",
-    "post lanes of LUTs", "output-stationary", "weight-stationary", "input-stationary", "slices of many pixels",
-    "slices of many groups",
+    "a product per DSP", "two products per DSP", "two products per DSP, odd lane", "products of LUTs",
+    "post lanes with DSPs", "post lanes of LUTs", "output-stationary", "weight-stationary", "input-stationary",
+    "slices of many pixels", "slices of many groups",
 )  # fmt: skip
 
 
@@ -256,7 +256,7 @@ def _chunk_bins(draw: Draw) -> Iterator[str]:
     yield f"port of {chunk.port_bytes} bytes"
     yield "1 port" if chunk.ports == 1 else "2 ports"
     yield "1 burst in flight" if chunk.outstanding == 1 else "many bursts in flight"
-    yield "two products per DSP" if chunk.packed else "a product per DSP"
+    yield "two products per DSP" if chunk.packed else "products of LUTs" if chunk.mac_in_lut else "a product per DSP"
     yield from ["two products per DSP, odd lane"] if chunk.packed and chunk.px % 2 else []
     yield "post lanes of LUTs" if chunk.post_in_lut else "post lanes with DSPs"
     yield f"{chunk.dataflow}-stationary"
