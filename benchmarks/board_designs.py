@@ -53,6 +53,7 @@ POOLING = Chunk(
     param_words=256,
     output_words=1024,
     residual=False,
+    mac_in_lut=True,
     post_in_lut=True,
     ports=1,
     burst_beats=64,
