@@ -9,6 +9,7 @@
 //   rvalid     first beat of a burst whose address comes in cycle t: in cycle max(t + 3, last beat of the burst before + 1);
 //              then one beat per cycle.
 //   write      a beat in cycle t is what a burst reads whose address comes in cycle t + 1 or later.
+//   rlast      only with rvalid, for dna_top takes the OR of all links.
 //   bvalid     2 cycles after the burst's last beat. A burst's address must come in an earlier cycle than its first beat.
 //
 // Parameters: WORDS 64 to 65536, a power of two; ADDR_W 32 to 64; OUTSTANDING 1 to 32: bursts under way on either side, from
@@ -121,7 +122,7 @@ module dna_link #(
   reg           read_s1, last_read_s1;
   always @(posedge clk) begin
     read_s1      <= read_valid;
-    last_read_s1 <= read_last;
+    last_read_s1 <= read_valid && read_last;
     rvalid       <= read_s1;
     rlast        <= last_read_s1;
     rdata        <= word;
