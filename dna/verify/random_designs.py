@@ -1,14 +1,14 @@
 """Random designs for the proof of the whole chain, and what they cover.
 
-A draw is a random small network, a random legal mapping on a given chunk, a random memory and a random frame. Half of
-the draws are directed: one layer, with the window (operator, kernel, stride, padding) that was drawn least so far.
+A draw is a random small network, a random legal mapping, random memories and random frames. Half of the draws on one
+chunk are directed: one layer, with the window (operator, kernel, stride, padding) that was drawn least so far.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -17,19 +17,23 @@ from numpy.random import Generator
 from dna.accelerator import tile
 from dna.accelerator.chunk import Accelerator, Chunk, Memory
 from dna.accelerator.mapping import LayerMapping, Mapping
-from dna.compile.compiler import compile
-from dna.compile.default_mapping import random_mapping, resident
 from dna.compile.limits import slices
 from dna.compile.lowering import HOLE, lower
+from dna.compile.program import ChunkProgram
 from dna.errors import UserError
 from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer, Op
 from dna.network.network import Network
 from dna.network.random import RandomLimits, random_input, random_network
 from dna.quantize.random import random_weights
 from dna.quantize.reference import run
+from dna.verify.chunk_bins import CHUNK_BINS, chunk_bins
+from dna.verify.random_accelerators import FRAMES, compile_with_room, random_memories, random_pipeline
 from dna.verify.simulation import Case
 
 LIMITS = RandomLimits(everything=True)
+PASSES = (1, 2, 2, 3)
+LEAST_MACS = 4000
+"""Window reads of a frame, however many frames there are."""
 WINDOWED: tuple[Op, ...] = ("conv", "depthwise", "maxpool", "avgpool")
 Window = tuple[Op, int, int, bool]
 """Operator, kernel, stride and whether there is padding."""
@@ -46,7 +50,7 @@ WINDOWS: tuple[Window, ...] = tuple(
 class Draw:
     network: Network
     mapping: Mapping
-    chunk: Chunk
+    accelerator: Accelerator
     case: Case
 
 
@@ -60,27 +64,56 @@ class Drawer:
         """Draws that no mapping or memory of the chunk could hold, or whose integers could overflow."""
 
     def draw(self, chunk: Chunk) -> Draw:
-        """The next design on `chunk`."""
+        """The next design on `chunk`: one frame, all ports with the same memory."""
+        return self._draw(lambda: self._design(self._network(LIMITS), Accelerator((chunk,)), 1, 1, None))
+
+    def draw_passes(self, accelerator: Accelerator, macs: int = LIMITS.macs) -> Draw:
+        """The next design on `accelerator`: any number of frames and passes, at most `macs` window reads in all.
+
+        Each frame of each pass has values of its own, each port a memory of its own, and tensors are on chip.
+        """
+        return self._draw(lambda: self._several(accelerator, macs))
+
+    def _draw(self, attempt: Callable[[], Draw]) -> Draw:
         while True:
-            network = self._directed() if self._rng.random() < 0.5 else random_network(self._rng, LIMITS)
             try:
-                drawn = self._design(network, chunk)
+                drawn = attempt()
             except UserError:
                 self.refused += 1
                 continue
             self.bins.update(bins_of(drawn))
             return drawn
 
-    def _design(self, network: Network, chunk: Chunk) -> Draw:
+    def _several(self, accelerator: Accelerator, macs: int) -> Draw:
+        rng, count = self._rng, len(accelerator.chunks)
+        frames, passes = int(rng.choice(FRAMES)), int(rng.choice(PASSES))
+        limits = replace(LIMITS, macs=max(LEAST_MACS, macs // (frames * passes)))
+        while True:
+            network = self._network(limits) if count == 1 else random_network(rng, limits)
+            memories = random_memories(rng, accelerator.ports)
+            if len(lower(network).layers) >= count:
+                return self._design(network, accelerator, frames, passes, memories)
+
+    def _network(self, limits: RandomLimits) -> Network:
+        return self._directed() if self._rng.random() < 0.5 else random_network(self._rng, limits)
+
+    def _design(
+        self,
+        network: Network,
+        accelerator: Accelerator,
+        frames: int,
+        passes: int,
+        memories: tuple[Memory, ...] | None,
+    ) -> Draw:
+        """`memories`: None for the same behind all ports."""
         rng = self._rng
         weights = random_weights(network, rng)
-        mappings = [(layer, random_mapping(layer, chunk, rng)) for layer in lower(network).layers]
-        drawn = [resident(layer, chunk, given) if rng.random() < 0.5 else given for layer, given in mappings]
-        mapping = Mapping(tuple(drawn))
-        program = compile(network, weights, Accelerator((chunk,)), mapping)
-        reference = run(network, weights, random_input(network, rng))
-        memory = Memory(int(rng.integers(1, 100)), int(rng.choice([1, 1, 1, 2, 3])), int(rng.integers(1, 40)))
-        return Draw(network, mapping, chunk, Case(program, reference, memory))
+        mapping, program = compile_with_room(
+            network, weights, accelerator, random_pipeline(network, accelerator, rng, frames)
+        )
+        references = [run(network, weights, random_input(network, rng)) for _ in range(frames * passes)]
+        case = Case(program, references, memories or random_memories(rng, 1)[0], passes)
+        return Draw(network, mapping, accelerator, case)
 
     def _directed(self) -> Network:
         """A network of one layer with the window least drawn."""
@@ -144,12 +177,13 @@ _MAPPING_BINS = (
     "one spatial tile", "many spatial tiles", "one channel tile", "many channel tiles", "one slice",
     "slices of input channels", "slices of kernel rows", "order inputs", "order weights", "post lanes too few",
 )  # fmt: skip
-_CHUNK_BINS = (
+_ENGINE_BINS = (
     "port of 8 bytes", "port of 16 bytes", "1 port", "2 ports", "1 burst in flight", "many bursts in flight",
-    "memory at full width", "memory slower than the port", "one frame of many pages", "one page",
+    "a pass of many pages", "one page",
     "a product per DSP", "two products per DSP", "two products per DSP, odd lane", "products of LUTs",
     "post lanes with DSPs", "post lanes of LUTs", "output-stationary", "weight-stationary", "input-stationary",
-    "slices of many pixels", "slices of many groups",
+    "slices of many pixels", "slices of many groups", "output-stationary, slices", "weight-stationary, slices",
+    "input-stationary, slices",
 )  # fmt: skip
 
 
@@ -159,16 +193,19 @@ def all_bins() -> Iterator[str]:
     yield from _LAYER_BINS
     yield from _LAYOUT_BINS
     yield from _MAPPING_BINS
-    yield from _CHUNK_BINS
+    yield from _ENGINE_BINS
+    yield from CHUNK_BINS
 
 
 def bins_of(draw: Draw) -> Iterator[str]:
     """The bins a draw falls into, once per layer."""
-    yield from _chunk_bins(draw)
+    for part in draw.case.program.chunks:
+        yield from _engine_bins(part)
+    yield from chunk_bins(draw.case.program, draw.mapping, draw.case.memory, draw.case.passes)
     yield from _layout_bins(draw.network)
-    for layer, mapping in zip(lower(draw.network).layers, draw.mapping.layers, strict=True):
+    for index, layer in enumerate(lower(draw.network).layers):
         yield from _layer_bins(layer)
-        yield from _mapping_bins(layer, mapping, draw.chunk)
+        yield from _mapping_bins(layer, draw.mapping.layers[index], draw.accelerator.chunks[draw.mapping.chunk(index)])
 
 
 def _layout_bins(network: Network) -> Iterator[str]:
@@ -246,19 +283,19 @@ def _mapping_bins(layer: Layer, mapping: LayerMapping, chunk: Chunk) -> Iterator
         "order weights": mapping.order == "weights",
         "slices of many pixels": slices(layer, mapping) > 1 and mapping.lane_rows * mapping.lane_cols > 1,
         "slices of many groups": slices(layer, mapping) > 1 and mapping.out_channels > group,
+        f"{chunk.dataflow}-stationary, slices": slices(layer, mapping) > 1,
         "post lanes too few": tile.idle_cycles(post, mac, chunk.dataflow_number) > 0,
     }
     yield from (name for name, holds in found.items() if holds)
 
 
-def _chunk_bins(draw: Draw) -> Iterator[str]:
-    chunk, memory = draw.chunk, draw.case.memory
+def _engine_bins(program: ChunkProgram) -> Iterator[str]:
+    chunk = program.chunk
     yield f"port of {chunk.port_bytes} bytes"
     yield "1 port" if chunk.ports == 1 else "2 ports"
     yield "1 burst in flight" if chunk.outstanding == 1 else "many bursts in flight"
     yield "two products per DSP" if chunk.packed else "products of LUTs" if chunk.mac_in_lut else "a product per DSP"
     yield from ["two products per DSP, odd lane"] if chunk.packed and chunk.px % 2 else []
     yield "post lanes of LUTs" if chunk.post_in_lut else "post lanes with DSPs"
+    yield "one page" if len(program.instructions) <= 64 else "a pass of many pages"
     yield f"{chunk.dataflow}-stationary"
-    yield "memory at full width" if memory.beat_interval == 1 else "memory slower than the port"
-    yield "one page" if len(draw.case.program.instructions) <= 64 else "one frame of many pages"
