@@ -45,6 +45,9 @@ FITTED = (
     _chunk((16, 1, 5, 2), (512, 256, 64, 256), packed=True, residual=False, ports=1, post_in_lut=True),
     _chunk((8, 8, 2, 4), (256, 512, 128, 256), packed=True),
     _chunk((4, 16, 4, 4), (512, 128, 64, 256), packed=True, ports=1, post_in_lut=True),
+    _chunk((16, 1, 1, 4), (256, 64, 64, 256), residual=False, ports=1, mac_in_lut=True, post_in_lut=True),
+    _chunk((8, 4, 3, 4), (256, 512, 128, 256), mac_in_lut=True),
+    _chunk((4, 16, 2, 4), (512, 128, 64, 256), ports=1, mac_in_lut=True),
 )
 HELD_OUT = (
     _chunk((16, 2, 7, 4), (700, 512, 256, 512), residual=False),
@@ -58,6 +61,8 @@ HELD_OUT = (
     _chunk((32, 4, 3, 8), (512, 512, 256, 512), packed=True),
     _chunk((16, 2, 6, 8), (256, 512, 256, 512), packed=True, residual=False, post_in_lut=True),
     _chunk((16, 8, 4, 16), (512, 512, 128, 512), packed=True, ports=1, post_in_lut=True),
+    _chunk((16, 2, 2, 4), (256, 512, 128, 256), residual=False, mac_in_lut=True, post_in_lut=True),
+    _chunk((2, 8, 3, 2), (256, 512, 128, 256), mac_in_lut=True),
 )
 QUICK = 2
 """Chunks of each half in a quick run."""
@@ -68,22 +73,25 @@ class Part:
     """Modules whose cells are explained by a few terms of the model."""
 
     modules: tuple[str, ...]
+    """Names; `dna_lut_multiplier` with the bits of its multiplicand, which tell what it is for."""
     lut: tuple[str, ...]
     ff: tuple[str, ...]
 
 
+MAC_ADDERS = ("per_adder_in_lut", "per_adder_level_in_lut")
 POST = ("per_post_lane", "per_post_lane_in_lut", "per_residual_lane_in_lut")
 PARTS = (
     Part(
         ("dna_mac_cell", "dna_mac_pair"),
-        ("per_accumulator", "per_pair", "per_remainder_product"),
-        ("per_accumulator", "per_remainder_bit"),
+        ("per_accumulator", "per_pair", "per_remainder_product", *MAC_ADDERS),
+        ("per_accumulator", "per_remainder_bit", "per_dot_bit_in_lut"),
     ),
+    Part(("dna_lut_multiplier 9",), ("per_multiplier_in_lut",), ("per_multiplier_in_lut",)),
     Part(("dna_mac_array",), ("per_pair_operand",), ("per_pair_operand",)),
     Part(("dna_lane",), ("per_lane", "per_operand"), ("per_lane", "per_operand")),
     Part(("dna_weight_operand",), ("per_weight_choice",), ("per_weight",)),
     Part(("dna_stream_buffer",), ("fixed", "residual_buffer"), ("fixed", "residual_buffer")),
-    Part(("dna_post_lane", "dna_lut_multiplier"), POST, POST),
+    Part(("dna_post_lane", "dna_lut_multiplier 25", "dna_lut_multiplier 18"), POST, POST),
     Part(
         ("dna_post",),
         ("fixed", "per_held_multiplexer", "per_post_lane"),
@@ -125,7 +133,8 @@ def part_cells(synthesis: Synthesis, modules: Sequence[str]) -> Cells:
     """Cells of all instances of the modules, without what stands below them."""
     total: Counter[str] = Counter()
     for module, times, cells in synthesis.modules:
-        if module.name in modules:
+        width = f" {dict(module.parameters)['AW']}" if module.name == "dna_lut_multiplier" else ""
+        if module.name + width in modules:
             total.update({name: times * number for name, number in cells.items()})
     return dict(total)
 
@@ -149,7 +158,8 @@ def rows_of(half: str, chunks: Sequence[Chunk], done: Sequence[Synthesis]) -> li
         errors |= {name: round(100 * (model[name] / measured[name] - 1), 2) for name in ("lut", "ff")}
         worst = {name: max(worst[name], abs(errors[name])) for name in RESOURCES}
         shape = f"{chunk.oc} x {chunk.ic} x {chunk.px}, {chunk.post_lanes} post lanes"
-        shape += ", packed" * chunk.packed + ", post lanes of LUTs" * chunk.post_in_lut
+        shape += ", packed" * chunk.packed + ", multipliers of LUTs" * chunk.mac_in_lut
+        shape += ", post lanes of LUTs" * chunk.post_in_lut
         extra = {"chunk": parameters(chunk), **result, "error": errors}
         rows.append(Row(f"{half}: {shape}", chunk.multipliers, "multipliers", extra=extra))
     bars = {"dsp": "== 0", "bram36": "== 0", "lut": "<= 10", "ff": "<= 10"}

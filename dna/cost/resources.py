@@ -59,6 +59,14 @@ class Coefficients:
     """A burst in flight on a read port: its flag is a register."""
     per_accumulator: float
     """One output channel of one lane: sum or maximum, and (FF) the register that holds it for the post lanes."""
+    per_multiplier_in_lut: float
+    """A multiplier of the array without a DSP: 9 x 8 bits, and (FF) its product."""
+    per_adder_in_lut: float
+    """An adder of the sum of `ic` products that no DSP makes."""
+    per_adder_level_in_lut: float
+    """What each of these adders takes more for every level of the sum: it gets wider, and three are added at once."""
+    per_dot_bit_in_lut: float
+    """One bit of that sum, in a register that no DSP has."""
     per_held_multiplexer: float
     """A four-to-one multiplexer between the held sums and the post lanes, 32 bits of it."""
     per_output_channel: float
@@ -99,6 +107,10 @@ LUT_MODEL = Coefficients(
     per_narrow_port=31.7,
     per_burst=2.7,
     per_accumulator=52.7,
+    per_multiplier_in_lut=40.0,
+    per_adder_in_lut=12.7,
+    per_adder_level_in_lut=3.7,
+    per_dot_bit_in_lut=0.0,
     per_held_multiplexer=24.2,
     per_output_channel=0.0,
     per_post_lane=383.7,
@@ -121,6 +133,10 @@ FF_MODEL = Coefficients(
     per_narrow_port=23.1,
     per_burst=0.7,
     per_accumulator=64.0,
+    per_multiplier_in_lut=17.0,
+    per_adder_in_lut=0.0,
+    per_adder_level_in_lut=0.0,
+    per_dot_bit_in_lut=1.0,
     per_held_multiplexer=0.0,
     per_output_channel=32.0,
     per_post_lane=126.6,
@@ -225,6 +241,7 @@ def terms(p: Mapping[str, Count]) -> dict[str, Count]:
     """What each coefficient of the linear model multiplies."""
     oc, ic, px, post = p["oc"], p["ic"], p["px"], p["post_lanes"]
     pairs, in_lut = _pairs(p), p["post_in_lut"]
+    dots_in_lut = oc * px * p["mac_in_lut"]
     bits = (ic > 1) * 1 + (ic > 2) * 1 + (ic > 4) * 1 + (ic > 8) * 1
     own = oc * (oc < 16) + 16 * (oc >= 16)
     return {
@@ -233,6 +250,10 @@ def terms(p: Mapping[str, Count]) -> dict[str, Count]:
         "per_narrow_port": (16 - p["port_bytes"]) // 8 * p["ports"],
         "per_burst": p["ports"] * p["outstanding"],
         "per_accumulator": oc * px,
+        "per_multiplier_in_lut": dots_in_lut * ic,
+        "per_adder_in_lut": dots_in_lut * (ic - 1),
+        "per_adder_level_in_lut": dots_in_lut * (ic - 1) * bits,
+        "per_dot_bit_in_lut": dots_in_lut * (17 + bits),
         "per_held_multiplexer": oc * multiplexers(px) + post * multiplexers(oc // post),
         "per_output_channel": oc,
         "per_post_lane": post,

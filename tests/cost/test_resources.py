@@ -23,6 +23,7 @@ from dna.cost.resources import (
     row_choice_luts,
     terms,
 )
+from dna.errors import UserError
 from dna.paths import rtl_templates
 from tests.cost.chains import columns, random_array
 
@@ -165,10 +166,23 @@ def test_two_lanes_share_dsps_and_post_lanes_need_none():
     assert 200 * 8 < in_lut.lut - resources(chunk).lut < 300 * 8
 
 
+@pytest.mark.parametrize("ic", [1, 4, 16])
+def test_multipliers_of_luts_take_no_dsp(ic):
+    """Registers are those in the Verilog: 17 bits per product, and the sum of the products of a cell."""
+    chunk = Chunk(oc=16, ic=ic, px=3, post_lanes=4, mac_in_lut=True)
+    used, with_dsps = resources(chunk), resources(replace(chunk, mac_in_lut=False))
+    assert (used.dsp, resources(replace(chunk, post_in_lut=True)).dsp) == (4 * 2, 0)
+    assert used.ff - with_dsps.ff == 16 * 3 * (17 * ic + 17 + ic.bit_length() - 1)
+    assert 38 < (used.lut - with_dsps.lut) / chunk.multipliers < 75
+    with pytest.raises(UserError, match="mac_in_lut is True; it must be false where packed is true"):
+        replace(chunk, packed=True)
+
+
 def test_batch_equals_one_by_one():
     rng = np.random.default_rng(0)
     chunks = [random_array(rng, residual=bool(rng.integers(2))) for _ in range(40)]
     chunks += [replace(chunk, packed=True, post_in_lut=bool(rng.integers(2))) for chunk in chunks[:20]]
+    chunks += [replace(chunk, mac_in_lut=True) for chunk in chunks[20:40]]
     chunks += [replace(chunk, input_words=64, output_words=32) for chunk in chunks[:10]]
     batch = resources(columns(chunks))
     for row, chunk in enumerate(chunks):
@@ -183,7 +197,7 @@ def test_more_buffer_never_costs_less_block_ram(byte_write):
 
 
 def test_every_coefficient_counts_something():
-    p = Chunk(port_bytes=8, packed=True, post_in_lut=True, dataflow="weight", sum_words=64).integers
+    p = Chunk(port_bytes=8, packed=True, post_in_lut=True, dataflow="weight", sum_words=64).integers | {"mac_in_lut": 1}
     assert set(terms(p)) == {f.name for f in fields(Coefficients)}
     assert all(value > 0 for value in terms(p).values())
     assert all(getattr(LUT_MODEL, name) or getattr(FF_MODEL, name) for name in terms(p))
