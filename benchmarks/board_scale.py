@@ -17,11 +17,13 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 
 from benchmarks.board_designs import SETUPS, Setup, executed, integers, mapping, zoo_network
-from benchmarks.common import Row, report, write
+from benchmarks.common import ROOT, Row, report, write
+from benchmarks.synthesis import counts, synthesise
 from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Memory
 from dna.compile.compiler import compile as compile_design
@@ -36,6 +38,9 @@ from dna.verify import Case, verify_many
 from dna.verify.simulation import RunResult
 
 BOARD = load_board("zc706")
+YOSYS_FOLDER = ROOT / "build" / "resources"
+ONE_SYNTHESIS = Lock()
+"""The folder serves one synthesis at a time."""
 PASSES = 3
 SHARED_PASSES = 2
 WORKERS = 2
@@ -76,6 +81,7 @@ def measured(name: str, setup: Setup, simulate: bool) -> list[Row]:
     print(f"{name}: compiled after {time.monotonic() - began:.0f} s", flush=True)
     rows = [*resource_rows(name, setup.accelerator), *schedule_rows(name, setup, source, times)]
     if simulate:
+        rows += synthesis_rows(name, setup.accelerator)
         folder = Path(tempfile.mkdtemp(prefix="board-scale-"))
         try:
             rows += simulated(name, setup, source, weights, program, folder)
@@ -96,6 +102,16 @@ def resource_rows(name: str, accelerator: Accelerator) -> list[Row]:
         Row(f"{name}: {kind}", count, "", f"<= {getattr(BOARD, kind)}", {"chunks": chunks})
         for kind, count in used.items()
     ]
+
+
+def synthesis_rows(name: str, accelerator: Accelerator) -> list[Row]:
+    """DSP, LUT and FF of all chunks by open synthesis of their Verilog, against the board's. What stands around them,
+    registers, statistics and links, is not in it: some thousand LUTs."""
+    with ONE_SYNTHESIS:
+        cells = [counts(synthesise(chunk, YOSYS_FOLDER).total) for chunk in dict.fromkeys(accelerator.chunks)]
+    times = [accelerator.chunks.count(chunk) for chunk in dict.fromkeys(accelerator.chunks)]
+    used = {kind: sum(n * each[kind] for n, each in zip(times, cells, strict=True)) for kind in ("dsp", "lut", "ff")}
+    return [Row(f"{name}: {kind}, Yosys", used[kind], "", f"<= {getattr(BOARD, kind)}") for kind in used]
 
 
 def figures(setup: Setup, network: Network, cycles: int) -> dict[str, float]:
