@@ -15,7 +15,10 @@ from dna.generate.isa_header import field_range
 from dna.generate.render import environment
 from dna.paths import data_folder
 
-HEADERS = ("dna_buffers.h", "dna_compute.h", "dna_memory.h", "dna_phase.h", "dna_sequencer.h", "dna_types.h")
+HEADERS = (
+    "dna_buffers.h", "dna_compute.h", "dna_memory.h", "dna_nest.h", "dna_phase.h", "dna_post.h", "dna_sequencer.h",
+    "dna_types.h",
+)  # fmt: skip
 MANIFEST = "manifest.txt"
 LINE = 118
 """Columns of generated C++."""

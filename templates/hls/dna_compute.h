@@ -8,24 +8,11 @@
 #define DNA_COMPUTE_H
 
 #include "dna_isa.h"
+#include "dna_nest.h"
+#include "dna_post.h"
 #include "dna_types.h"
 
 namespace dna {
-
-typedef S<9> Operand;   // a byte, signed or not
-typedef S<8> Weight;
-typedef S<22> Partial;  // ic products of 9 x 8 bits
-typedef S<32> Sum;
-
-// The innermost loop of a tile: the reduction, pixels, or groups of output channels.
-enum Dataflow { OUTPUT_STATIONARY = 0, WEIGHT_STATIONARY = 1, INPUT_STATIONARY = 2 };
-
-const int SUM_LIMIT = 1 << 24;
-
-inline Operand operand(unsigned char byte, bool is_signed) {
-#pragma HLS INLINE
-  return is_signed ? Operand((signed char)byte) : Operand(byte);
-}
 
 // Where the lanes' pixels lie: in the tile's window and among its outputs.
 template <class C>
@@ -53,86 +40,6 @@ WALK:
       out_x = out_x + layer.lane_cols;
     }
   }
-}
-
-// The loop nest of a tile: where it is in groups, pixels of a lane, and steps of the reduction.
-struct Nest {
-  U<10> group, y, x;
-  U<10> ky, kx;
-  U<12> step;
-  U<20> pixel;  // y * lane_cols + x
-  U<32> r;      // of the reduction
-  U<10> pause;  // idle cycles after the last step
-};
-
-// Each of these goes on in one loop; true if it begins anew.
-inline bool next_group(Nest &at, const Tile &tile) {
-#pragma HLS INLINE
-  const bool end = at.group == tile.groups - 1;
-  at.group = end ? U<10>(0) : U<10>(at.group + 1);
-  return end;
-}
-
-inline bool next_pixel(Nest &at, const Layer &layer) {
-#pragma HLS INLINE
-  const bool end_x = at.x == layer.lane_cols - 1;
-  const bool end = end_x && at.y == layer.lane_rows - 1;
-  at.pixel = end ? U<20>(0) : U<20>(at.pixel + 1);
-  at.x = end_x ? U<10>(0) : U<10>(at.x + 1);
-  if (end_x) {
-    at.y = end ? U<10>(0) : U<10>(at.y + 1);
-  }
-  return end;
-}
-
-inline bool next_step(Nest &at, const Layer &layer, const Tile &tile, U<32> mac) {
-#pragma HLS INLINE
-  const bool end = at.r == mac - 1;
-  const bool end_step = at.step == tile.steps - 1;
-  const bool end_kx = end_step && at.kx == layer.kernel_w - 1;
-  at.r = end ? U<32>(0) : U<32>(at.r + 1);
-  at.step = end_step ? U<12>(0) : U<12>(at.step + 1);
-  if (end_step) {
-    at.kx = end_kx ? U<10>(0) : U<10>(at.kx + 1);
-  }
-  if (end_kx) {
-    at.ky = end ? U<10>(0) : U<10>(at.ky + 1);
-  }
-  return end;
-}
-
-template <class C>
-void next_cycle(Nest &at, const Layer &layer, const Tile &tile, U<32> mac) {
-#pragma HLS INLINE
-  if (at.r == mac - 1 && at.pause != tile.idle) {
-    at.pause = at.pause + 1;
-    return;
-  }
-  at.pause = 0;
-  if (C::DATAFLOW == OUTPUT_STATIONARY) {
-    if (next_step(at, layer, tile, mac) && next_pixel(at, layer)) {
-      next_group(at, tile);
-    }
-  } else if (C::DATAFLOW == WEIGHT_STATIONARY) {
-    if (next_pixel(at, layer) && next_step(at, layer, tile, mac)) {
-      next_group(at, tile);
-    }
-  } else {
-    if (next_group(at, tile) && next_step(at, layer, tile, mac)) {
-      next_pixel(at, layer);
-    }
-  }
-}
-
-// Place of a sum in the sum buffer: a slice of a sum keeps all sums of its tile, a whole sum those of the loops within.
-template <class C>
-U<28> sum_place(const Nest &at, const Tile &tile, U<20> pixels) {
-#pragma HLS INLINE
-  const bool whole = tile.first && tile.last;
-  if (C::DATAFLOW == WEIGHT_STATIONARY) {
-    return whole ? U<28>(at.pixel) : U<28>(at.group * pixels + at.pixel);
-  }
-  return whole ? U<28>(at.group) : U<28>(at.pixel * tile.groups + at.group);
 }
 
 // Weights of a cycle, [ic][oc]. Where channels do not mix, each row of the array has one weight, at ic 0.
@@ -232,93 +139,6 @@ void multiply_pair(const Operand low_shared[C::IC], const Operand low_own[C::OC]
     }
     low_sum[o] = low_total;
     high_sum[o] = high_total;
-  }
-}
-
-// One channel: bias, saturation, multiplication, residual, rounding, shift, clip.
-template <class C>
-unsigned char requantise(const Layer &layer, Sum sum, Bits64 param, unsigned char residual) {
-#pragma HLS INLINE
-  const Sum bias = Sum((int)(unsigned int)(param & 0xFFFFFFFFu));
-  const U<17> multiplier = (int)((param >> 32) & 0x1FFFF);
-  const U<6> shift = (int)((param >> 49) & 0x3F);
-  const S<33> biased = S<33>(sum) + bias;
-  const S<25> a = biased > SUM_LIMIT - 1 ? S<25>(SUM_LIMIT - 1) : biased < -SUM_LIMIT ? S<25>(-SUM_LIMIT) : S<25>(biased);
-  S<48> product = S<48>(a) * multiplier;
-#ifdef DNA_POST_IN_LUT
-#ifdef DNA_VIVADO_HLS
-#pragma HLS RESOURCE variable = product core = Mul_LUT
-#else
-#pragma HLS BIND_OP variable = product op = mul impl = fabric
-#endif
-#endif
-  if (C::RESIDUAL && layer.residual) {
-    product = product + S<48>(operand(residual, layer.res_signed)) * layer.res_multiplier;
-  }
-  const S<48> y = (product + (S<48>(1) << (shift - 1))) >> shift;
-  const S<48> clipped = y < layer.lo ? S<48>(layer.lo) : y > layer.hi ? S<48>(layer.hi) : y;
-  return (unsigned char)(int(clipped) & 0xFF);
-}
-
-// Sums of a finished pixel that wait for the post lanes, and how far these are.
-template <class C>
-struct Drain {
-  bool active;
-  U<10> group, y, x;
-  U<8> lane, slice, slices;
-};
-
-// One cycle of the post lanes: one slice of one lane.
-template <class C>
-void post_slice(const Layer &layer, const Tile &tile, const U<18> out_row[C::PX], const U<18> out_col[C::PX],
-                const Drain<C> &at, const Sum held[C::PX][C::OC], U<14> param_base, U<14> out_base,
-                const Bits64 params[C::POST][C::PARAM_HALF],
-                const unsigned char residual[C::PARTS][C::RESIDUAL_HALF][C::POST],
-                unsigned char output[C::PARTS][C::OUTPUT_HALF][C::POST]) {
-#pragma HLS INLINE
-  const U<18> row = out_row[at.lane] + at.y;
-  const U<18> col = out_col[at.lane] + at.x;
-  const int size = layer.mode == MODE_MIX ? C::OC : C::GROUP;
-  const U<20> channel = at.group * size + at.slice * C::POST;
-  const int part = (channel & 15) / C::POST;
-  const U<28> address = out_base + row * tile.out_pitch + (channel >> 4) * tile.out_cols + col;
-  const U<14> param = param_base + at.group * layer.slices + at.slice;
-  const bool kept = row < tile.out_rows && col < tile.out_cols;
-  if (kept) {
-    DNA_REQUIRE(address < C::OUTPUT_HALF && param < C::PARAM_HALF);
-    DNA_REQUIRE(!layer.residual || (C::RESIDUAL && address < C::RESIDUAL_HALF));
-    unsigned char bytes[C::POST];
-#pragma HLS ARRAY_PARTITION variable = bytes complete
-    for (int k = 0; k < C::POST; k++) {
-#pragma HLS UNROLL
-      const unsigned char r = C::RESIDUAL ? residual[part][C::RESIDUAL ? int(address) : 0][k] : (unsigned char)0;
-      bytes[k] = requantise<C>(layer, held[at.lane][at.slice * C::POST + k], params[k][param], r);
-    }
-    // Parts above are cleared, so that the last word of a tensor ends in zeros.
-    for (int q = 0; q < C::PARTS; q++) {
-#pragma HLS UNROLL
-      if (q >= part) {
-        for (int k = 0; k < C::POST; k++) {
-#pragma HLS UNROLL
-          output[q][address][k] = q == part ? bytes[k] : (unsigned char)0;
-        }
-      }
-    }
-  }
-}
-
-template <class C>
-void next_slice(const Layer &layer, Drain<C> &at) {
-#pragma HLS INLINE
-  if (at.slice != at.slices - 1) {
-    at.slice = at.slice + 1;
-    return;
-  }
-  at.slice = 0;
-  if (at.lane != layer.lanes - 1) {
-    at.lane = at.lane + 1;
-  } else {
-    at.active = false;
   }
 }
 

@@ -66,6 +66,17 @@ inline unsigned char byte_of(const Word &word, int index) {
   return (unsigned char)((half >> (8 * (index & 7))) & 0xFF);
 }
 
+// What the array computes with.
+typedef S<9> Operand;   // a byte, signed or not
+typedef S<8> Weight;
+typedef S<22> Partial;  // ic products of 9 x 8 bits
+typedef S<32> Sum;
+
+inline Operand operand(unsigned char byte, bool is_signed) {
+#pragma HLS INLINE
+  return is_signed ? Operand((signed char)byte) : Operand(byte);
+}
+
 // Words pass a port of BYTES bytes in 16 / BYTES beats, lowest first.
 template <int BYTES>
 struct Beat;

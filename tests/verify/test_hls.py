@@ -117,7 +117,7 @@ def test_a_project_is_verified_from_here_and_by_its_makefile(small: Case, tmp_pa
 
 
 MUTATIONS = {
-    "rounding": ("dna_compute.h", "(S<48>(1) << (shift - 1))", "S<48>(0)"),
+    "rounding": ("dna_post.h", "(S<48>(1) << (shift - 1))", "S<48>(0)"),
     "padding": ("dna_compute.h", "tile_row >= tile.row_lo &&", ""),
     "a lane's place": ("dna_buffers.h", "(address - lane_address[p])", "address"),
     "a buffer's half": ("dna_sequencer.h", "choice.array = used && address >= half;", "choice.array = false;"),
