@@ -1,6 +1,6 @@
 """The proof on random designs: bits of golden and RTL, cycles of model and RTL, and a table of what was covered.
 
-    python -m benchmarks.random_designs [--quick] [--draws 2000] [--per-accelerator 80] [--seed 0]
+    python -m benchmarks.random_designs [--quick] [--draws 2000] [--per-accelerator 100] [--seed 0]
 
 Each draw is a random network, mapping, number of frames and passes, and memory behind each port, on one of
 draws / per-accelerator random accelerators: every other one is a single chunk, the others are two to four chunks with
@@ -28,8 +28,10 @@ from dna.verify.random_designs import Drawer
 
 MULTIPLIERS = {1: 96, 2: 64, 3: 48, 4: 48}
 """At most so many per chunk, by number of chunks: large arrays take minutes to build and show nothing more."""
-MACS = 50_000
-"""At most so many window reads in one run."""
+MACS = 40_000
+"""So many window reads in one run, or a few times that."""
+CYCLES = 30_000
+"""At most so many cycles of one run on memories of fixed timing."""
 
 
 def drawn_accelerator(seed: int, index: int) -> Accelerator:
@@ -42,7 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="20 draws on two accelerators")
     parser.add_argument("--draws", type=int, default=2000)
-    parser.add_argument("--per-accelerator", type=int, default=80)
+    parser.add_argument("--per-accelerator", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     draws, each = (20, 10) if given.quick else (given.draws, given.per_accelerator)
@@ -52,7 +54,7 @@ def main() -> int:
     begin = time.perf_counter()
     for index in range(accelerators):
         accelerator = drawn_accelerator(given.seed, index)
-        drawn = [drawer.draw_passes(accelerator, MACS) for _ in range(min(each, draws - index * each))]
+        drawn = [drawer.draw_passes(accelerator, MACS, CYCLES) for _ in range(min(each, draws - index * each))]
         folder = Path(tempfile.mkdtemp(prefix="random-designs-"))
         result = verify_many([draw.case for draw in drawn], folder / "many", seed=index * each + 1)
         shutil.rmtree(folder)

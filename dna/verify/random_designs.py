@@ -20,6 +20,7 @@ from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.limits import slices
 from dna.compile.lowering import HOLE, lower
 from dna.compile.program import ChunkProgram
+from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.network.layer import MAX_KERNEL, MAX_STRIDE, Layer, Op
 from dna.network.network import Network
@@ -67,12 +68,13 @@ class Drawer:
         """The next design on `chunk`: one frame, all ports with the same memory."""
         return self._draw(lambda: self._design(self._network(LIMITS), Accelerator((chunk,)), 1, 1, None))
 
-    def draw_passes(self, accelerator: Accelerator, macs: int = LIMITS.macs) -> Draw:
-        """The next design on `accelerator`: any number of frames and passes, at most `macs` window reads in all.
+    def draw_passes(self, accelerator: Accelerator, macs: int = LIMITS.macs, cycles: int = 10**9) -> Draw:
+        """The next design on `accelerator`: any number of frames and passes, `macs` window reads in all or a few times
+        that, at most so many `cycles`.
 
         Each frame of each pass has values of its own, each port a memory of its own, and tensors are on chip.
         """
-        return self._draw(lambda: self._several(accelerator, macs))
+        return self._draw(lambda: self._several(accelerator, macs, cycles))
 
     def _draw(self, attempt: Callable[[], Draw]) -> Draw:
         while True:
@@ -84,15 +86,17 @@ class Drawer:
             self.bins.update(bins_of(drawn))
             return drawn
 
-    def _several(self, accelerator: Accelerator, macs: int) -> Draw:
+    def _several(self, accelerator: Accelerator, macs: int, cycles: int) -> Draw:
         rng, count = self._rng, len(accelerator.chunks)
         frames, passes = int(rng.choice(FRAMES)), int(rng.choice(PASSES))
         limits = replace(LIMITS, macs=max(LEAST_MACS, macs // (frames * passes)))
         while True:
             network = self._network(limits) if count == 1 else random_network(rng, limits)
-            memories = random_memories(rng, accelerator.ports)
-            if len(lower(network).layers) >= count:
-                return self._design(network, accelerator, frames, passes, memories)
+            if len(lower(network).layers) < count or network.macs > 4 * limits.macs:
+                continue
+            drawn = self._design(network, accelerator, frames, passes, random_memories(rng, accelerator.ports))
+            if schedule(drawn.case.program, drawn.case.memory, passes).cycles <= cycles:
+                return drawn
 
     def _network(self, limits: RandomLimits) -> Network:
         return self._directed() if self._rng.random() < 0.5 else random_network(self._rng, limits)
