@@ -7,14 +7,15 @@ weights.npz    the integers of every layer
 from __future__ import annotations
 
 from collections.abc import Mapping as TableOf
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from dna.accelerator.board import Board
-from dna.accelerator.chunk import Accelerator
+from dna.accelerator.chunk import Accelerator, Memories
 from dna.accelerator.mapping import Mapping
 from dna.compile.lowering import lower
 from dna.errors import UserError
@@ -25,7 +26,8 @@ from dna.runs import write_atomically
 
 FORMAT = 1
 """Raised when a change would make an older file mean something else."""
-KEYS = ("format", "network", "accelerator", "mapping", "board", "metrics")
+REQUIRED = ("format", "network", "accelerator", "mapping", "board", "metrics")
+KEYS = (*REQUIRED, "shares")
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +41,9 @@ class Design:
     board: Board
     metrics: TableOf[str, Any] = field(default_factory=dict)
     """Plain values: what the search and the training measured."""
+    shares: tuple[int, ...] = ()
+    """Cycles per beat of each port of the accelerator, where an interconnect gives each of them a fixed share of the
+    board's memory ports; empty: each has one of the board's ports for itself."""
 
     def __post_init__(self) -> None:
         given, needed = len(self.mapping.layers), len(lower(self.network).layers)
@@ -47,6 +52,36 @@ class Design:
         for layer in self.network.layers:
             if layer.computes and layer.name not in self.weights:
                 raise UserError(f"weights: layer '{layer.name}' has none")
+        if self.shares:
+            self._check_shares()
+        else:
+            self._check_ports()
+        self._check_mapping(needed)
+
+    @property
+    def memories(self) -> Memories:
+        """The memory behind each port."""
+        memory = self.board.memory
+        return tuple(replace(memory, beat_interval=share) for share in self.shares) if self.shares else memory
+
+    def _check_shares(self) -> None:
+        """All shares together must not exceed what the board's ports carry."""
+        widths = [chunk.port_bytes for chunk in self.accelerator.chunks for _ in range(chunk.ports)]
+        if len(self.shares) != len(widths):
+            raise UserError(f"shares: {len(self.shares)} entries for {len(widths)} ports of the accelerator")
+        if min(self.shares) < 1:
+            raise UserError(f"shares: {min(self.shares)} cycles per beat; it must be at least 1")
+        used = sum(Fraction(width, share) for width, share in zip(widths, self.shares, strict=True))
+        board = self.board
+        carried = Fraction(board.ports * board.port_bytes, board.memory.beat_interval)
+        if used > carried:
+            raise UserError(
+                f"shares: {float(used):.1f} bytes per cycle in all;"
+                f" the ports of board '{board.name}' carry {float(carried):.1f}; give longer intervals"
+            )
+
+    def _check_ports(self) -> None:
+        """Each port of the accelerator has one of the board's."""
         for index, chunk in enumerate(self.accelerator.chunks):
             if chunk.port_bytes > self.board.port_bytes:
                 raise UserError(
@@ -56,9 +91,8 @@ class Design:
         if self.accelerator.ports > self.board.ports:
             raise UserError(
                 f"accelerator: its chunks have {self.accelerator.ports} ports;"
-                f" board '{self.board.name}' has {self.board.ports}"
+                f" board '{self.board.name}' has {self.board.ports}; use fewer, or give each a share of them"
             )
-        self._check_mapping(needed)
 
     def _check_mapping(self, layers: int) -> None:
         """What a mapping says beyond single layers must fit the network and the accelerator."""
@@ -96,6 +130,8 @@ class Design:
             "board": to_plain(self.board),
             "metrics": to_plain(self.metrics),
         }
+        if self.shares:
+            content["shares"] = list(self.shares)
         return yaml.safe_dump(content, sort_keys=False, width=100, default_flow_style=None)
 
     @classmethod
@@ -120,7 +156,7 @@ def _parts(content: Any) -> dict[str, Any]:
     for key in content:
         if key not in KEYS:
             raise UserError(f"unknown key '{key}'; known: {', '.join(KEYS)}")
-    for key in KEYS:
+    for key in REQUIRED:
         if key not in content:
             raise UserError(f"key '{key}' is missing")
     if content["format"] != FORMAT:
@@ -133,4 +169,11 @@ def _parts(content: Any) -> dict[str, Any]:
         "mapping": from_plain(Mapping, content["mapping"], "mapping"),
         "board": from_plain(Board, content["board"], "board"),
         "metrics": dict(content["metrics"]),
+        "shares": _shares(content.get("shares", [])),
     }
+
+
+def _shares(given: Any) -> tuple[int, ...]:
+    if not isinstance(given, list) or any(type(share) is not int for share in given):
+        raise UserError(f"shares: is {given!r}; it must be a list of integers, one per port")
+    return tuple(given)

@@ -46,7 +46,7 @@ def write_project(
         reference=references,
         design_text=design.text(),
         address_bits=design.accelerator.address_bits,
-        memory=design.board.memory,
+        memory=design.memories,
         passes=passes,
         target=Target(design.board.part, design.board.clock_mhz),
         force=force,

@@ -37,7 +37,7 @@ def summarise(run: Run) -> Summary:
 def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -> Summary:
     """`verified`: what verification wrote, see `dna.verify`; None: not verified."""
     program = compiled(design)
-    times = schedule(program, design.board.memory)
+    times = schedule(program, design.memories)
     chunk = design.accelerator.chunks[0]
     fixed, stalled = _runs(verified, "fixed"), _runs(verified, "stalls")
     metrics = design.metrics

@@ -130,6 +130,9 @@ def test_every_layer_is_a_line_a_person_can_read(design, folder):
             lambda c: c["accelerator"].update(chunks=3 * c["accelerator"]["chunks"]),
             "accelerator: its chunks have 6 ports; board 'zc706' has 4",
         ),
+        (lambda c: c.update(shares=[1]), r"shares: 1 entries for 2 ports"),
+        (lambda c: c.update(shares=[0, 1]), r"shares: 0 cycles per beat"),
+        (lambda c: c.update(shares="all"), r"shares: is 'all'; it must be a list of integers"),
         (lambda c: c["mapping"].update(chunks=[0]), r"mapping\.chunks: 1 entries for \d+ layers"),
         (
             lambda c: c["mapping"].update(chunks=[1] * len(c["mapping"]["layers"])),
@@ -161,3 +164,16 @@ def test_missing_and_broken_files(folder, tmp_path):
     (folder / "weights.npz").unlink()
     with pytest.raises(UserError, match=r"weights\.npz"):
         Design.load(folder)
+
+
+def test_shares_of_the_memory_ports(design, tmp_path):
+    """Masters of an interconnect may be more and wider than the board's ports, as long as their shares add up."""
+    wide = replace(design.accelerator.chunks[0], port_bytes=16)
+    accelerator = replace(design.accelerator, chunks=(wide,))
+    shared = replace(design, accelerator=accelerator, shares=(1, 2))
+    assert [memory.beat_interval for memory in shared.memories] == [1, 2]
+    shared.save(tmp_path)
+    assert Design.load(tmp_path).shares == (1, 2)
+    assert design.memories == design.board.memory
+    with pytest.raises(UserError, match="shares: 32.0 bytes per cycle in all; the ports of board 'small' carry 16.0"):
+        replace(shared, shares=(1, 1), board=replace(design.board, name="small", ports=2))
