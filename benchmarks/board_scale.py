@@ -25,11 +25,12 @@ from benchmarks.board_designs import SETUPS, Setup, executed, integers, mapping,
 from benchmarks.common import ROOT, Row, report, write
 from benchmarks.synthesis import counts, synthesise
 from dna.accelerator.board import load_board
-from dna.accelerator.chunk import Accelerator, Memory
+from dna.accelerator.chunk import Accelerator, Memory, port_memory
 from dna.compile.compiler import compile as compile_design
 from dna.compile.program import Program
 from dna.cost.resources import RESOURCES, ram_half_blocks, resources
 from dna.cost.schedule import Schedule, schedule
+from dna.design import Design
 from dna.network.fold import fold_image
 from dna.network.network import Network, Weights
 from dna.network.random import random_input
@@ -54,11 +55,18 @@ FULL = Memory(read_latency=64, beat_interval=1)
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="schedules only")
+    parser.add_argument(
+        "--save", type=Path, metavar="FOLDER", help="write the designs there, for dna generate, and end"
+    )
     parser.add_argument("--networks", help=f"only these, separated by commas: {', '.join(SETUPS)}")
     given = parser.parse_args()
     chosen = given.networks.split(",") if given.networks else list(SETUPS)
     if unknown := [name for name in chosen if name not in SETUPS]:
         parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(SETUPS)}")
+    if given.save:
+        for name in chosen:
+            print(saved(SETUPS[name], given.save / SETUPS[name].network))
+        return 0
     rows: list[Row] = []
     with ThreadPoolExecutor(WORKERS) as workers:  # the simulations are processes of their own
         tasks = [workers.submit(measured, name, SETUPS[name], not given.quick) for name in chosen]
@@ -88,6 +96,16 @@ def measured(name: str, setup: Setup, simulate: bool) -> list[Row]:
         finally:
             shutil.rmtree(folder)
     return rows
+
+
+def saved(setup: Setup, run: Path) -> Path:
+    """The setup as a Design in the folder of a run, as `dna generate --design` takes it."""
+    source = zoo_network(setup)
+    network, weights = executed(setup, source, integers(source))
+    memories = setup.memories
+    shares = tuple(port_memory(memories, port).beat_interval for port in range(setup.accelerator.ports))
+    Design(network, weights, setup.accelerator, mapping(setup), BOARD, shares=shares).save(run / "design")
+    return run
 
 
 def resource_rows(name: str, accelerator: Accelerator) -> list[Row]:

@@ -14,7 +14,7 @@ import argparse
 import shutil
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -102,6 +102,7 @@ def case(done: Quantised, board: Board) -> Case:
 def network_row(name: str, done: Quantised, case: Case, runs: Sequence[RunResult]) -> Row:
     """Cycles of the network's frame in the RTL, and beside it what differs: bar 0."""
     fixed = runs[0]
+    assert isinstance(case.reference, Mapping), "one frame, one reference"
     bits = sum(layer.bits_different for run in runs for layer in run.layers)
     cycles = abs((fixed.cycles_model or 0) - (fixed.cycles_rtl or 0))
     extra = {
