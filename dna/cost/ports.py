@@ -18,6 +18,7 @@ from functools import lru_cache
 from dna.accelerator.chunk import LINK_MEMORY, Chunk, Memory
 from dna.accelerator.isa import REGIONS, WORD_BYTES
 from dna.compile.program import Instruction
+from dna.cost.bandwidth import Bandwidth
 
 LONG_AGO = -(1 << 60)
 """Cycle of what never happened."""
@@ -115,9 +116,12 @@ class StoreTimes:
 class _Port(ABC):
     """What both directions share: the splitter, the address register, the bursts in flight and the target's server."""
 
-    def __init__(self, chunk: Chunk, memory: Memory) -> None:
+    def __init__(self, chunk: Chunk, memory: Memory, shared: Bandwidth | None = None) -> None:
+        """`shared`: what the memory has for all ports together; None if it serves this port alone."""
         self.memory = memory
         """Behind the AXI master."""
+        self._shared = shared
+        self._beat_bytes = chunk.port_bytes
         self._serving = memory
         """Timing of the present target."""
         self._target = MEMORY_TARGET
@@ -188,6 +192,18 @@ class _Port(ABC):
         self._serving = LINK_MEMORY if on_chip else self.memory
         self._target = target
 
+    @property
+    def _sharing(self) -> Bandwidth | None:
+        """The bandwidth that the present target shares with other ports."""
+        return self._shared if self._target == MEMORY_TARGET else None
+
+    def _serve(self, first_beat: int, beats: int) -> None:
+        """The target moves a burst's beats, the first of them in this cycle or later."""
+        if self._sharing is not None:
+            self._server_free = self._sharing.serve(first_beat, beats, self._beat_bytes, id(self))
+        else:
+            self._server_free = first_beat + beats * self._serving.beat_interval
+
     def wait(self, available: int, reached: int) -> int:
         """Pop a WAIT: at the head input from cycle `available` on, its counter suffices from cycle `reached` on."""
         popped = max(available, reached, self._head)
@@ -198,7 +214,7 @@ class _Port(ABC):
     def _repeat(self, words: int, count: int) -> None:
         """`count` equal bursts. Once a turn of the ring only shifts the state, all further turns shift it alike."""
         turn = self._outstanding
-        while count > 2 * turn:
+        while count > 2 * turn and self._sharing is None:
             before = self._state()
             for _ in range(turn):
                 self._enter(words)
@@ -216,14 +232,14 @@ class _Port(ABC):
 class ReadPort(_Port):
     """`dna_read_port.v` behind its job queue, in front of the memory's read server."""
 
-    def __init__(self, chunk: Chunk, memory: Memory) -> None:
-        super().__init__(chunk, memory)
+    def __init__(self, chunk: Chunk, memory: Memory, shared: Bandwidth | None = None) -> None:
+        super().__init__(chunk, memory, shared)
         self._last_word = LONG_AGO
 
     def _burst(self, words: int) -> int:
         interval = self._serving.beat_interval
         first_beat = max(self._entered + 1 + self._serving.read_latency, self._server_free)
-        self._server_free = first_beat + words * self._beats_per_word * interval
+        self._serve(first_beat, words * self._beats_per_word)
         return self._server_free - interval
 
     def load(self, job: Instruction, available: int, waits: int) -> LoadTimes:
@@ -245,9 +261,15 @@ class ReadPort(_Port):
 class WritePort(_Port):
     """`dna_write_port.v` behind its job queue, in front of the memory's write server."""
 
-    def __init__(self, chunk: Chunk, memory: Memory, read_latency: int = OUTPUT_READ_LATENCY) -> None:
+    def __init__(
+        self,
+        chunk: Chunk,
+        memory: Memory,
+        read_latency: int = OUTPUT_READ_LATENCY,
+        shared: Bandwidth | None = None,
+    ) -> None:
         """`read_latency`: RD_LATENCY of the port, cycles."""
-        super().__init__(chunk, memory)
+        super().__init__(chunk, memory, shared)
         self._read_latency = read_latency
         self._issued = LONG_AGO
         """Cycle in which the last word was asked for."""
@@ -257,7 +279,7 @@ class WritePort(_Port):
         first_issue = max(self._entered + 1, self._issued + pace)
         self._issued = first_issue + (words - 1) * pace
         first_beat = max(first_issue + self._read_latency + 3, self._server_free)
-        self._server_free = first_beat + words * pace * interval
+        self._serve(first_beat, words * pace)
         return self._server_free - interval + self._serving.write_latency
 
     def _state(self) -> list[int]:

@@ -15,6 +15,7 @@ from dna.accelerator.isa import DESTINATIONS, ENGINES, EVENTS
 from dna.accelerator.tile import compute_cycles, mac_cycles, post_cycles
 from dna.compile.deadlock import RECENT
 from dna.compile.program import ChunkProgram, Instruction, Program
+from dna.cost.bandwidth import Bandwidth
 from dna.cost.counters import Counter, PassCounter, Queue
 from dna.cost.dispatch import Sequencer
 from dna.cost.ports import ReadPort, WritePort
@@ -126,13 +127,19 @@ class Schedule:
 class _ChunkTimes:
     """The recurrence's state of one chunk. One method per opcode; each is called in serial order."""
 
-    def __init__(self, program: ChunkProgram, ports: Sequence[Memory], peers: Sequence[_ChunkTimes]) -> None:
+    def __init__(
+        self,
+        program: ChunkProgram,
+        ports: Sequence[Memory],
+        peers: Sequence[_ChunkTimes],
+        shared: Bandwidth | None = None,
+    ) -> None:
         """`ports`: the memory behind each port. `peers`: all chunks, this one too; complete before the first `step`."""
         chunk = program.chunk
         self.program, self.chunk, self.peers = program, chunk, peers
         self.sequencer = Sequencer(0)
-        self.reads = [ReadPort(chunk, memory) for memory in ports]
-        self.write = WritePort(chunk, ports[0])
+        self.reads = [ReadPort(chunk, memory, shared) for memory in ports]
+        self.write = WritePort(chunk, ports[0], shared=shared)
         self.read_queues = [Queue() for _ in ports]
         self.compute_queue, self.write_queue = Queue(), Queue()
         self.loaded = {name: Counter() for name in ("INPUT", "WEIGHT", "RESIDUAL")}
@@ -320,20 +327,22 @@ _TOTALS = (*_TOTAL_OF.values(), "outputs")
 _BOOTSTRAP = {"dest": DESTINATIONS["PROGRAM"], "run": 128, "n_inner": 1, "n_outer": 1, "signal": 1}
 
 
-def schedule(program: Program, memories: Memories, passes: int = 1) -> Schedule:
+def schedule(program: Program, memories: Memories, passes: int = 1, shared_bytes: int = 0) -> Schedule:
     """The exact cycles of `passes` passes of `program`, streamed, on memories of known timing.
 
     Equal to the counters of the generated RTL: total, per pass, per chunk, per layer, and per cause. Once a pass has
-    only shifted all times, so do all that follow: they are not walked.
+    only shifted all times, so do all that follow: they are not walked. With `shared_bytes` all ports and directions
+    share that many bytes per cycle, and the result is an estimate (`dna.cost.bandwidth`).
     """
     if passes < 1:
         raise ValueError(f"passes is {passes}; it must be at least 1")
     accelerator = program.accelerator
+    shared = Bandwidth(shared_bytes) if shared_bytes else None
     chunks: list[_ChunkTimes] = []
     for index, chunk_program in enumerate(program.chunks):
         first = accelerator.first_port(index)
         ports = [port_memory(memories, first + port) for port in range(chunk_program.chunk.ports)]
-        chunks.append(_ChunkTimes(chunk_program, ports, chunks))
+        chunks.append(_ChunkTimes(chunk_program, ports, chunks, shared))
     ends: list[int] = []
     before: list[int] = []
     repeats = cycles = 0
@@ -343,7 +352,7 @@ def schedule(program: Program, memories: Memories, passes: int = 1) -> Schedule:
         for index in program.order:
             chunks[index].step(final)
         ends.append(max(chunk.committed.recent[-1] for chunk in chunks if chunk.committed.recent))
-        if final or repeats:
+        if final or repeats or shared is not None:
             continue
         counted, earlier = [Causes(**chunk.counts) for chunk in chunks], counted
         state = [value for chunk in chunks for value in chunk.state()]
