@@ -42,6 +42,7 @@ class LazyGroup(click.Group):
         "search": ("dna.cli_search", "search"),
         "generate": ("dna.cli_project", "generate"),
         "verify": ("dna.cli_project", "verify"),
+        "diff": ("dna.cli_project", "diff"),
         "report": ("dna.cli_project", "report"),
         "export": ("dna.cli_project", "export"),
         "demo": ("dna.cli_search", "demo"),

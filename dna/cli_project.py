@@ -24,12 +24,23 @@ RUN_HELP = "Run folder, name or number; default: the latest run."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Project folder; default: RUN/project.")
 @click.option("--force", is_flag=True, help="Move a folder that is in the way aside.")
-def generate(run_name: str | None, board: str | None, frame: Path | None, out: Path | None, force: bool) -> None:
+@click.option(
+    "--archive",
+    type=click.Path(path_type=Path),
+    metavar="FILE.tar.gz",
+    help="Pack the project, with its manifest, too.",
+)
+def generate(
+    run_name: str | None, board: str | None, frame: Path | None, out: Path | None, force: bool, archive: Path | None
+) -> None:
     """Write the hardware: Verilog, program, reference, and a test bench that runs on its own."""
     from dna.bring import frame_path
     from dna.design import Design
+    from dna.generate.manifest import write_archive
     from dna.project import frame_for, on_board, write_project
 
+    if archive is not None and not archive.name.endswith(".tar.gz"):
+        raise UserError(f"--archive {archive}: the name must end in .tar.gz")
     run = runs.find(run_name)
     design = Design.load(run.design)
     if board is not None:
@@ -40,9 +51,12 @@ def generate(run_name: str | None, board: str | None, frame: Path | None, out: P
     times = write_project(design, target, frame_for(design, frame), force)
     screen = console()
     screen.print(f"project   {target}")
-    screen.print(
-        f"expected  {times.cycles:,} cycles per frame on a memory of {design.board.memory.read_latency} cycles latency"
-    )
+    frames = f"{times.frames} frames" if times.frames > 1 else "a frame"
+    latency = design.board.memory.read_latency
+    screen.print(f"expected  {times.cycles:,} cycles for {frames} on a memory of {latency} cycles latency")
+    if archive is not None:
+        write_archive(target, archive)
+        screen.print(f"archive   {archive}")
     screen.print(f"next      dna verify{'' if out is None else f' {out}'}      (or: make -C {target / 'sim'})")
 
 
@@ -112,6 +126,31 @@ def verify(project: Path | None, run_name: str | None, seed: int, waves: bool, h
         screen.print(f"HLS C simulation left out: {lack}")
     if not equal:
         raise click.exceptions.Exit(1)
+
+
+@click.command()
+@click.argument("one", type=click.Path(path_type=Path))
+@click.argument("two", type=click.Path(path_type=Path))
+@click.option("--lines", default=40, show_default=True, help="Most lines of each section; 0: all.")
+def diff(one: Path, two: Path, lines: int) -> None:
+    """Show what differs between two projects, and only that.
+
+    Fields of the design, registers, program and instructions; other files by name. Exits with 1 on a difference.
+    """
+    from dna.generate.difference import differences
+
+    found = differences(one, two)
+    screen = console()
+    for section, all_lines in found.items():
+        screen.print(section, style="bold")
+        shown = all_lines[:lines] if lines else all_lines
+        for line in shown:
+            screen.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+        if len(shown) < len(all_lines):
+            screen.print(f"  ... and {len(all_lines) - len(shown)} more (--lines 0)")
+    if found:
+        raise click.exceptions.Exit(1)
+    screen.print("no difference", style="green")
 
 
 @click.command()

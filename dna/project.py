@@ -16,7 +16,6 @@ from dna.cost.resources import RESOURCES, ram_half_blocks, resources
 from dna.cost.schedule import Schedule
 from dna.design import Design
 from dna.errors import UserError
-from dna.generate.hls import Target
 from dna.generate.project import generate
 from dna.network.network import Network
 from dna.network.random import random_input
@@ -48,7 +47,8 @@ def write_project(
         address_bits=design.accelerator.address_bits,
         memory=design.memories,
         passes=passes,
-        target=Target(design.board.part, design.board.clock_mhz),
+        board=design.board,
+        metrics=design.metrics,
         force=force,
     )
 

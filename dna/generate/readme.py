@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dna.accelerator.board import Board
 from dna.accelerator.chunk import Memories, Memory
 from dna.compile.program import Program
 from dna.cost.schedule import Schedule
 from dna.generate.program_folder import images_of
+from dna.generate.vivado import has_processor
 
 
-def render_readme(program: Program, times: Schedule, memory: Memories, header: str) -> str:
+def render_readme(program: Program, times: Schedule, memory: Memories, header: str, board: Board) -> str:
     """Text of README.md."""
     network = program.network
     frames = program.frames * len(times.pass_ends)
@@ -36,7 +38,8 @@ def render_readme(program: Program, times: Schedule, memory: Memories, header: s
 - `sim/`: the simulation that proves it.
 - `hls/`: the same chunks in C++ for Vivado and Vitis HLS; `make -C hls` compares their C simulation with the reference,
   `run_hls.tcl` is for vivado_hls and vitis_hls, the `.cfg` files are for vitis-run.
-- `design.yaml`: the Design all this was generated from.
+{_hand_off(board)}- `design.yaml`: the Design all this was generated from.
+- `report/`: every estimate and measurement as JSON. `manifest.json`: each file with its SHA-256.
 
 ## Simulate
 
@@ -47,6 +50,7 @@ runs the program twice, on a memory of fixed timing and on one with random stall
 with the reference bit for bit, every layer's cycles with the model. It ends with a table, writes
 `sim/results/results.json`, and fails on any difference. `make -C sim waves` records a trace of all signals as well.
 
+{_next_steps(board)}
 ## Use
 
 4096-byte aligned memory regions are given to the accelerator by their byte addresses, in the registers BASE_*:
@@ -59,6 +63,49 @@ Write `program.bin` to region PROGRAM and the input to region INPUT, set the bas
 for `irq` or STATUS bit 1 (done), read region OUTPUT. Register addresses are in `program/program.json`. A tensor of
 H x W x C is stored as [H][C / 16, rounded up][W][16] bytes, missing channels 0.{_more(program)}
 """
+
+
+def _hand_off(board: Board) -> str:
+    lines = """\
+- `host/`: the driver in C (`dna_driver.h`, without an operating system) and in Python (`dna_driver.py`, Linux, PYNQ),
+  the register map for both (`dna_registers.h`, `dna_registers.py`), and the memory probe.
+- `asic/`: sources with memory macros (`filelist.f`, `memories.json`), constraints, a Yosys script, configurations for
+  OpenROAD-flow-scripts and OpenLane.
+"""
+    if not has_processor(board.part):
+        return lines
+    return f"- `vivado/`: IP packaging, block design and bitstream for {board.title} (`settings.tcl`).\n{lines}"
+
+
+_SOFTWARE = """## Software
+
+    make -C host check                      # both drivers, run against the simulated accelerator
+    make -C host elf CROSS=arm-none-eabi- CFLAGS_BOARD="-DDNA_XILINX ..." LDFLAGS_BOARD="..."
+    sudo python3 host/dna_driver.py run --memory ADDRESS --bytes SIZE       # on the board, under Linux
+    sudo python3 host/dna_driver.py probe --memory ADDRESS --bytes SIZE
+
+`run` computes the reference input and compares the output; `probe` measures the board's memory and prints it as a board
+file wants it: with these numbers `dna generate --board` gives the cycles of the real board.
+
+## ASIC
+
+    make -C asic synth YOSYS=yosys          # logic in generic cells, memories as black boxes
+    make DESIGN_CONFIG=$PWD/asic/config.mk  # in OpenROAD-flow-scripts/flow, with the macros' views in asic/macros/
+    openlane asic/config.json               # the same with OpenLane 2
+"""
+
+
+def _next_steps(board: Board) -> str:
+    if not has_processor(board.part):
+        return _SOFTWARE
+    return f"""## FPGA
+
+    make -C vivado bitstream                # Vivado, with the board files of {board.title}
+
+packages the accelerator as an IP, builds the system around it and implements it: `vivado/dna.bit`, `dna.hwh`,
+`dna.xsa`. It fails if {board.clock_mhz:g} MHz are not met.
+
+{_SOFTWARE}"""
 
 
 def _accelerator(program: Program) -> str:

@@ -51,7 +51,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 def test_all_promised_files_are_there(tmp_path: Path, program: Program, reference: dict[str, np.ndarray]) -> None:
     project = write(tmp_path / "p", program, reference)
-    assert {path.name for path in project.iterdir()} == {"rtl", "hls", "program", "sim", "README.md", "design.yaml"}
+    assert {path.name for path in project.iterdir()} == {
+        "README.md", "asic", "design.yaml", "hls", "host", "manifest.json", "program", "report", "rtl", "sim", "vivado",
+    }  # fmt: skip
     listed = (project / "rtl" / "filelist.f").read_text().split("\n")
     verilog = {line for line in listed if line.endswith(".v")}
     assert verilog == {path.name for path in (project / "rtl").glob("*.v")}
