@@ -1,9 +1,9 @@
 """A memory whose ports share one bandwidth: an estimate, where private memories are exact.
 
 Ports take turns in `sim/dna_memory.v`, so what one gets depends on all others in the same cycle. Here time is cut into
-windows, each with its bytes. A burst takes what is left in the windows from its start on, at most a beat per cycle; and a
-part of its fair share of a window even where others, earlier in the schedule's serial order, took all of it: the bytes
-are then missing in the next window.
+windows, each with its bytes. A burst takes what is left in the windows from its start on, at most a beat per cycle;
+and a part of its fair share of a window even where others, earlier in the schedule's serial order, took all of it: the
+bytes are then missing in the next window.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 WINDOW = 64
 """Cycles of a window: about the turn of a few bursts."""
 LATE_SHARE = 0.3
-"""Part of its fair share that a burst still gets where others have taken all: they are not delayed after the fact, so the
-whole share would move too many bytes. Fitted to two networks (`benchmarks/shared_memory.py` measures others, too)."""
+"""Part of its fair share that a burst still gets where others have taken all: they are not delayed after the fact, so
+the whole share would move too many bytes. Fitted to two networks; `benchmarks/shared_memory.py` measures others too."""
 
 
 @dataclass
