@@ -1,7 +1,8 @@
 """Puts measured figures into the documents: `python -m benchmarks.tables` (`--check`: only say what is stale).
 
 A block between `<!-- results: NAME NAME -->` and `<!-- end results -->` becomes a table of
-`benchmarks/results/NAME.json`: all of its rows, or, of a benchmark with many, those that have a bar.
+`benchmarks/results/NAME.json`: all of its rows, or, of a benchmark with many, those that have a bar. `NAME:WORD` takes
+those that have a bar and WORD in their name.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from benchmarks.common import RESULTS, ROOT, read
 from dna.runs import write_atomically
 
-BLOCK = re.compile(r"(<!-- results: (?P<names>[a-z0-9_ ]+) -->\n)(?P<body>.*?)(<!-- end results -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- results: (?P<names>[A-Za-z0-9_: ]+) -->\n)(?P<body>.*?)(<!-- end results -->)", re.DOTALL)
 MOST_ROWS = 12
 HEAD = "| measured by | figure | measured | claimed | holds |\n| --- | --- | ---: | --- | --- |\n"
 
@@ -33,10 +34,13 @@ def filled(text: str, results: Path = RESULTS) -> str:
 def table(names: list[str], results: Path = RESULTS) -> str:
     """A Markdown table, and under it where and when each benchmark was run."""
     lines, sources = [], []
-    for name in names:
+    for given in names:
+        name, _, word = given.partition(":")
         content = read(name, results)
         rows = content["rows"]
-        if len(rows) > MOST_ROWS:
+        if word:
+            rows = [row for row in rows if "bar" in row and word in row["name"]]
+        elif len(rows) > MOST_ROWS:
             rows = [row for row in rows if "bar" in row] or rows[:MOST_ROWS]
         lines += [_line(name, row) for row in rows]
         sources.append(f"`{content['command']}`: {content['date']}, commit {content['commit']}, {content['machine']}.")

@@ -150,14 +150,17 @@ def _next_folder(name: str, root: Path) -> Path:
 
 
 def find(given: str | Path | None = None, root: Path = RUNS) -> Run:
-    """The run that is meant: a folder, a name or number under `root`, or the latest if nothing is given."""
+    """The run that is meant: a folder, a name or number under `root`, or the latest if nothing is given.
+
+    A folder of one's own counts if it holds a Design in its folder `design`.
+    """
     if given is None:
         runs = numbered(root)
         if not runs:
             raise UserError(f"no run under {root.absolute()}; start with 'dna search --board zc706'")
         return runs[-1]
     for path in (Path(given), root / str(given)):
-        if (path / "run.yaml").is_file():
+        if (path / "run.yaml").is_file() or (path / "design" / "design.yaml").is_file():
             return Run(path)
     for run in numbered(root):
         match = _NUMBERED.match(run.path.name)

@@ -15,6 +15,9 @@ def test_numbers_count_over_all_names_and_the_highest_is_the_latest(tmp_path):
     assert runs.find("zc706-001", root) == first
     assert runs.find("1", root) == first
     assert runs.find(first.path, root) == first
+    (tmp_path / "own" / "design").mkdir(parents=True)
+    (tmp_path / "own" / "design" / "design.yaml").write_text("format: 1\n")
+    assert runs.find(tmp_path / "own", root).design == tmp_path / "own" / "design"
     assert second.options() == {"seed": 1}
 
 
