@@ -19,8 +19,8 @@ from dna.generate.registers_code import render_c_header, render_python
 from dna.generate.render import environment
 from dna.paths import data_folder
 
-C_FILES = ("dna_driver.c", "dna_driver.h", "dna_example.c", "dna_images.S")
-PYTHON_FILES = ("bench.py", "c_driver.py", "check.py", "dna_driver.py")
+C_FILES = ("dna_driver.c", "dna_driver.h", "dna_example.c", "dna_image.c", "dna_images.S")
+PYTHON_FILES = ("bench.py", "c_driver.py", "check.py", "dna_driver.py", "dna_hardware.py")
 GENERATED = ("Makefile", "dna_probe.bin", "dna_program.c", "dna_program.json", "dna_registers.h", "dna_registers.py")
 HOST_FILES = (*C_FILES, *PYTHON_FILES, *GENERATED)
 

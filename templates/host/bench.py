@@ -13,7 +13,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from c_driver import CAccelerator
+from c_driver import INTERRUPT_ERROR, CAccelerator
 from cocotb.task import bridge, resume
 from cocotb.triggers import First, RisingEdge, Timer
 from dna_driver import Accelerator, DnaError, Timing
@@ -223,7 +223,7 @@ async def create_code(setup: Setup, driver: str, hardware: Any) -> int:
 @cocotb.test()
 @cocotb.parametrize(driver=DRIVERS)
 async def probe(dut: Any, driver: str) -> None:
-    """The probe finds the simulated memory's timing exactly; on a stalling one it still finds a plausible one."""
+    """The probe finds the simulated memory's timing exactly, and leaves the accelerator as it was."""
     setup = Setup(dut)
     await setup.begin()
     accelerator = await setup.accelerator(driver)
@@ -238,3 +238,32 @@ async def probe(dut: Any, driver: str) -> None:
     x, y = setup.frames()
     got = await bridge(accelerator.infer)(x[:1])
     assert np.array_equal(got[0], y[0]), "a run after the probe"
+
+
+@cocotb.test()
+async def example(dut: Any) -> None:
+    """The C application, as it stands: one frame, the counters, the probe."""
+    setup = Setup(dut)
+    await setup.begin()
+    accelerator = await setup.accelerator("c")
+    x, y = setup.frames()
+    got = await bridge(accelerator.example)(x[0])
+    assert np.array_equal(got, y[0])
+
+
+@cocotb.test()
+async def no_interrupt(dut: Any) -> None:
+    """An interrupt line that is not connected is reported, and not waited for in vain."""
+    setup = Setup(dut)
+    await setup.begin()
+    setup.hardware.interrupt_waits = lambda: False
+    # What the driver asks for takes no time: ten thousand looks are many.
+    accelerator = await setup.accelerator("c_interrupt")
+    await bridge(accelerator.start)(0, 1)
+    await RisingEdge(dut.irq)
+    await setup.bench.cycle()
+    status = setup.program.registers["STATUS"]
+    answers = {status: await setup.bench.read("STATUS")}
+    setup.hardware.read, setup.hardware.wait = lambda address: answers.get(address, 7), lambda seconds: None
+    accelerator.connect(setup.hardware)
+    assert await code_of(accelerator.wait) == INTERRUPT_ERROR

@@ -51,6 +51,7 @@ class Counters(Structure):
     _fields_ = [(name, c_uint32) for name in COUNTERS]
 
 
+INTERRUPT_ERROR = -13
 TIMES = ("read_latency", "beat_interval", "write_latency")
 
 
@@ -114,6 +115,19 @@ class CAccelerator:
             RANGE(kept(lambda first, count: hardware.invalidate(first - self._start, count))),
             IDLE(kept(idle)),
         )
+
+    def connect(self, hardware: Hardware) -> None:
+        """Another way to the same accelerator."""
+        self.hardware = hardware
+        self.device.platform = self._platform = self._callbacks()
+
+    def example(self, image_HWC: NDArray[Any]) -> NDArray[np.int64]:
+        """dna_example.c: the output of an image. It prints what it finds."""
+        data, output = np.ascontiguousarray(image_HWC.astype(np.int64) & 0xFF, np.uint8), self._outputs(1)
+        code = self.library.dna_example(byref(self.device), c_void_p(data.ctypes.data), c_void_p(output.ctypes.data))
+        if self._raised or code:
+            raise DnaError(code, str(self._raised))
+        return output[0].astype(np.int64)
 
     def _call(self, name: str, *arguments: Any) -> None:
         code = getattr(self.library, name)(byref(self.device), *arguments)

@@ -44,6 +44,7 @@ const char *dna_message(int error) {
     case DNA_ERROR_OVERRUN: return "the post lanes were given work too fast: the program is damaged";
     case DNA_ERROR_TIMEOUT: return "the accelerator did not end in time";
     case DNA_ERROR_STOPPED: return "the accelerator does not run and has not ended: was it reset?";
+    case DNA_ERROR_INTERRUPT: return "the accelerator has ended, but no interrupt came: is its line connected?";
     case DNA_ERROR_PROBE: return "the probe's cycles make no sense, or this accelerator cannot probe";
     default: return "unknown error";
   }
@@ -198,8 +199,7 @@ int dna_wait(dna_device *device) {
     if (stopped > 4u && !busy(device) && !is_set(get(device, DNA_REG_STATUS), DNA_STATUS_DONE_SHIFT))
       return DNA_ERROR_STOPPED;
     if (waited > device->timeout_cycles) return DNA_ERROR_TIMEOUT;
-    /* An interrupt that never comes, though the accelerator has ended: the line is not connected. */
-    if (stopped > 1000u) return DNA_ERROR_TIMEOUT;
+    if (stopped > 10000u) return DNA_ERROR_INTERRUPT;
     if (device->platform.idle) device->platform.idle(device->platform.context);
   }
 }
@@ -214,60 +214,10 @@ void dna_interrupt(dna_device *device) {
   device->interrupted = 1u;
 }
 
-/* ---- Images. */
-
-static uint32_t groups(const dna_tensor *tensor) { return (tensor->channels + WORD - 1u) / WORD; }
-
-/* Bytes from a frame's first to its last. */
-static size_t extent(const dna_tensor *tensor) {
-  return ((size_t)(tensor->height - 1u) * tensor->row_words + groups(tensor) * tensor->width) * WORD;
-}
+/* ---- Frames. */
 
 static size_t values(const dna_tensor *tensor) {
   return (size_t)tensor->height * tensor->width * tensor->channels;
-}
-
-/* One pixel's channels, a byte each, to its words. */
-static void put_pixel(const dna_tensor *tensor, uint32_t row, uint32_t column, const uint8_t *pixel, uint8_t *memory) {
-  for (uint32_t group = 0; group < groups(tensor); group++) {
-    uint32_t first = group * WORD, count = tensor->channels - first < WORD ? tensor->channels - first : WORD;
-    uint8_t *word = memory + ((size_t)row * tensor->row_words + (size_t)group * tensor->width + column) * WORD;
-    memset(word, 0, WORD);
-    memcpy(word, pixel + first, count);
-  }
-}
-
-void dna_pack(const dna_tensor *tensor, const uint8_t *image, uint8_t *memory) {
-  for (uint32_t row = 0; row < tensor->height; row++)
-    for (uint32_t column = 0; column < tensor->width; column++)
-      put_pixel(tensor, row, column, image + ((size_t)row * tensor->width + column) * tensor->channels, memory);
-}
-
-void dna_unpack(const dna_tensor *tensor, const uint8_t *memory, uint8_t *image) {
-  for (uint32_t row = 0; row < tensor->height; row++)
-    for (uint32_t column = 0; column < tensor->width; column++)
-      for (uint32_t channel = 0; channel < tensor->channels; channel++) {
-        size_t word = (size_t)row * tensor->row_words + (size_t)(channel / WORD) * tensor->width + column;
-        image[((size_t)row * tensor->width + column) * tensor->channels + channel] = memory[word * WORD + channel % WORD];
-      }
-}
-
-/* A channel of a folded image: that of a pixel of the original one, or the pad value beyond it. */
-static uint8_t folded_byte(const dna_fold *fold, const uint8_t *image, uint32_t row, uint32_t column, uint32_t channel) {
-  uint32_t pixel = channel / fold->channels;
-  uint32_t y = row * fold->factor + pixel / fold->factor, x = column * fold->factor + pixel % fold->factor;
-  if (y >= fold->height || x >= fold->width) return fold->pad_value;
-  return image[((size_t)y * fold->width + x) * fold->channels + channel % fold->channels];
-}
-
-void dna_pack_folded(const dna_tensor *tensor, const dna_fold *fold, const uint8_t *image, uint8_t *memory) {
-  for (uint32_t row = 0; row < tensor->height; row++)
-    for (uint32_t column = 0; column < tensor->width; column++)
-      for (uint32_t channel = 0; channel < groups(tensor) * WORD; channel++) {
-        size_t word = (size_t)row * tensor->row_words + (size_t)(channel / WORD) * tensor->width + column;
-        memory[word * WORD + channel % WORD] =
-            channel < tensor->channels ? folded_byte(fold, image, row, column, channel) : 0u;
-      }
 }
 
 int dna_put(dna_device *device, uint32_t slot, uint32_t frame, const uint8_t *image) {
@@ -279,7 +229,7 @@ int dna_put(dna_device *device, uint32_t slot, uint32_t frame, const uint8_t *im
     dna_pack_folded(&program->input, &program->fold, image, device->memory.processor + place);
   else
     dna_pack(&program->input, image, device->memory.processor + place);
-  flush(device, place, extent(&program->input));
+  flush(device, place, dna_extent(&program->input));
   return DNA_OK;
 }
 
@@ -288,19 +238,9 @@ int dna_get(dna_device *device, uint32_t slot, uint32_t frame, uint8_t *output) 
   size_t place;
   if (slot >= device->slots || frame >= program->frames) return DNA_ERROR_ARGUMENT;
   place = output_place(program, device->slots, slot) + (size_t)program->output.frame_words[frame] * WORD;
-  invalidate(device, place, extent(&program->output));
+  invalidate(device, place, dna_extent(&program->output));
   dna_unpack(&program->output, device->memory.processor + place, output);
   return DNA_OK;
-}
-
-uint32_t dna_argmax(const uint8_t *list, uint32_t count, int is_signed) {
-  uint32_t best = 0;
-  for (uint32_t index = 1; index < count; index++) {
-    int value = is_signed ? (int8_t)list[index] : list[index];
-    int largest = is_signed ? (int8_t)list[best] : list[best];
-    if (value > largest) best = index;
-  }
-  return best;
 }
 
 /* Images `from` on into the slots from `first` on; passes that they make. */

@@ -37,7 +37,8 @@ typedef enum {
   DNA_ERROR_OVERRUN = -9,
   DNA_ERROR_TIMEOUT = -10,
   DNA_ERROR_STOPPED = -11,
-  DNA_ERROR_PROBE = -12
+  DNA_ERROR_PROBE = -12,
+  DNA_ERROR_INTERRUPT = -13
 } dna_error;
 
 /* How the processor reaches the accelerator and the memory they share. */
@@ -150,7 +151,7 @@ int dna_get(dna_device *device, uint32_t slot, uint32_t frame, uint8_t *output);
 /* Starts so many passes, beginning with slot `first`; returns at once. */
 int dna_start(dna_device *device, uint32_t first, uint32_t passes);
 
-/* Waits for the end; DNA_ERROR_READ, _WRITE, _OVERRUN or _TIMEOUT if it was not a good one. */
+/* Waits for the end; DNA_ERROR_READ, _WRITE, _OVERRUN, _TIMEOUT or another if it was not a good one. */
 int dna_wait(dna_device *device);
 
 /* dna_start and dna_wait. */
@@ -181,6 +182,9 @@ uint32_t dna_argmax(const uint8_t *values, uint32_t count, int is_signed);
 /* [height][width][channels] to and from the memory's [height][channels / 16][width][16]. */
 void dna_pack(const dna_tensor *tensor, const uint8_t *image, uint8_t *memory);
 void dna_unpack(const dna_tensor *tensor, const uint8_t *memory, uint8_t *image);
+
+/* Bytes of a frame in memory, from its first to its last. */
+size_t dna_extent(const dna_tensor *tensor);
 
 /* The same from the image before it was folded. */
 void dna_pack_folded(const dna_tensor *tensor, const dna_fold *fold, const uint8_t *image, uint8_t *memory);

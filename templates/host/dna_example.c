@@ -34,6 +34,10 @@ static void invalidate(void *context, void *first, size_t bytes) {
 #define DNA_MEMORY_BYTES 0x08000000u
 #endif
 
+#ifndef DNA_PROBE_REPEATS
+#define DNA_PROBE_REPEATS 100u
+#endif
+
 extern const uint8_t dna_program_image[], dna_program_image_end[], dna_probe_image[];
 
 static int failed(const char *what, int error) {
@@ -42,6 +46,7 @@ static int failed(const char *what, int error) {
 }
 
 /* `image`: height x width x channels; `output` has room for one. */
+int dna_example(dna_device *device, const uint8_t *image, uint8_t *output);
 int dna_example(dna_device *device, const uint8_t *image, uint8_t *output) {
   const dna_program *program = device->program;
   dna_memory_timing timing;
@@ -57,7 +62,7 @@ int dna_example(dna_device *device, const uint8_t *image, uint8_t *output) {
       if (dna_layer(device, chunk, layer, &counters) == DNA_OK)
         printf("  %-24s ends in cycle %lu\n", dna_layer_name(program, chunk, layer), (unsigned long)counters.commit);
     }
-  if (failed("probe", dna_probe(device, &dna_compiled_probe, dna_probe_image, 100, &timing))) return 1;
+  if (failed("probe", dna_probe(device, &dna_compiled_probe, dna_probe_image, DNA_PROBE_REPEATS, &timing))) return 1;
   dna_probe_text(&timing, text, sizeof text);
   printf("%s", text);
   return 0;

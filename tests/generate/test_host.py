@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Chunk, Link, Memory
 from dna.accelerator.registers import all_capabilities, registers
 from dna.compile.layout import pack_tensor
@@ -70,7 +71,9 @@ def check(project: Path, *arguments: str) -> dict[str, bool]:
 def test_both_drivers_on_the_simulated_accelerator(project: Path) -> None:
     results = check(project)
     assert all(results.values()), results
-    assert len(results) == 3 * (3 + 1 + 1 + 1 + 1), "each test with the C driver, with its interrupt, and with Python"
+    assert len(results) == 3 * (3 + 1 + 1 + 1 + 1) + 2, (
+        "each test with the C driver, with its interrupt, and with Python"
+    )
 
 
 def test_both_drivers_with_several_chunks_links_and_frames(tmp_path: Path) -> None:
@@ -85,11 +88,11 @@ def test_both_drivers_with_several_chunks_links_and_frames(tmp_path: Path) -> No
 
 
 FAULTS: dict[str, tuple[str, str, str, str]] = {
-    "not flushed": ("dna_driver.c", "extent(&program->input));\n", "16u);\n", "inference"),
+    "not flushed": ("dna_driver.c", "dna_extent(&program->input));\n", "16u);\n", "inference"),
     "not invalidated": (
         "dna_driver.c",
-        "invalidate(device, place, extent(",
-        "invalidate(device, place, 16u + 0u * extent(",
+        "invalidate(device, place, dna_extent(",
+        "invalidate(device, place, 16u + 0u * dna_extent(",
         "inference",
     ),
     "wrong turn": ("dna_driver.py", "slot = (first + pair) % self.slots", "slot = first", "inference"),
@@ -129,12 +132,12 @@ def test_c_is_strict_and_the_example_links(project: Path, tmp_path: Path) -> Non
 def modules(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The Project's dna_driver."""
     monkeypatch.syspath_prepend(str(project / "host"))
-    for name in ("dna_driver", "dna_registers"):
+    for name in ("dna_driver", "dna_hardware", "dna_registers"):
         sys.modules.pop(name, None)
     import dna_driver  # type: ignore[import-not-found]
 
     yield dna_driver
-    for name in ("dna_driver", "dna_registers"):
+    for name in ("dna_driver", "dna_hardware", "dna_registers"):
         sys.modules.pop(name, None)
 
 
@@ -228,6 +231,24 @@ def test_fold_that_does_not_give_the_input_is_refused(tmp_path: Path) -> None:
         Fold.of({"fold": {"factors": 2}})
 
 
+class CTiming(ctypes.Structure):
+    _fields_ = [
+        *((f"n{number}", ctypes.c_uint32) for number in range(3)),
+        *((f"m{n}", ctypes.c_uint64) for n in range(3)),
+    ]
+
+
+def test_probe_prints_what_a_board_file_wants(project: Path, modules: ModuleType, tmp_path: Path) -> None:
+    own, text = library(project), ctypes.create_string_buffer(512)
+    own.dna_probe_text(ctypes.byref(CTiming(61, 2, 17, 61200, 1800, 16777)), text, ctypes.c_size_t(512))
+    board = (Path(__file__).parents[2] / "boards" / "zc706.yaml").read_text()
+    for number, lines in enumerate((text.value.decode(), modules.Timing(61.2, 1.8, 16.777).text())):
+        path = tmp_path / f"mine{number}.yaml"
+        path.write_text(board[: board.index("memory:")] + lines)
+        assert load_board(path).memory == Memory(61, 2, 17)
+        assert "61.200" in lines and "16.777" in lines
+
+
 @pytest.mark.parametrize("values", [[3], [1, 9, 9, 2], [-5, -1, -1], [200, 127]])
 def test_argmax_takes_the_first_of_the_largest(project: Path, values: list[int]) -> None:
     signed = min(values) < 0
@@ -239,8 +260,8 @@ def test_argmax_takes_the_first_of_the_largest(project: Path, values: list[int])
 def test_every_error_has_its_own_message(project: Path, modules: ModuleType) -> None:
     own = library(project)
     own.dna_message.restype = ctypes.c_char_p
-    texts = [own.dna_message(code) for code in range(0, -13, -1)]
-    assert len(set(texts)) == 13 and own.dna_message(-99) == b"unknown error"
+    texts = [own.dna_message(code) for code in range(0, -14, -1)]
+    assert len(set(texts)) == 14 and own.dna_message(-99) == b"unknown error"
     names = [name for name in vars(modules) if name.endswith("_ERROR") and isinstance(getattr(modules, name), int)]
     codes = {name.removesuffix("_ERROR"): getattr(modules, name) for name in names}
     header = (project / "host" / "dna_driver.h").read_text()
