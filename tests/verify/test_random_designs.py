@@ -22,7 +22,7 @@ DRAWS = 12
 def test_bits_and_cycles_of_random_designs(chunks: int, seed: int, tmp_path: Path) -> None:
     rng = np.random.default_rng(seed)
     accelerator, drawer = random_accelerator(rng, chunks, 64), Drawer(rng)
-    cases = [drawer.draw_passes(accelerator, 60_000).case for _ in range(DRAWS)]
+    cases = [drawer.draw_passes(accelerator, 60_000, 30_000).case for _ in range(DRAWS)]
     assert any(case.passes > 1 for case in cases) and any(case.program.frames > 1 for case in cases)
     result = verify_many(cases, tmp_path / "many", build=BUILDS, seed=seed + 1)
     assert result.ok, "\n".join(result.differences)
