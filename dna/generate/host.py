@@ -56,11 +56,11 @@ def write_host(
     folder.mkdir()
     templates = data_folder("templates") / "host"
     for name in C_FILES:
-        (folder / name).write_text(f"/* {header} */\n{(templates / name).read_text()}")
+        (folder / name).write_text(f"{_comment(header)}\n{(templates / name).read_text()}")
     for name in PYTHON_FILES:
         (folder / name).write_text(f"# {header}\n{(templates / name).read_text()}")
     chunks = len(program.chunks)
-    (folder / "dna_registers.h").write_text(render_c_header(header, chunks))
+    (folder / "dna_registers.h").write_text(render_c_header(_comment(header), chunks))
     (folder / "dna_registers.py").write_text(render_python(header, chunks))
     probe = make_probe(program.accelerator)
     (folder / "dna_probe.bin").write_bytes(probe.image)
@@ -103,8 +103,14 @@ def _tensor(tensor: Tensor) -> dict[str, Any]:
 
 
 def _quoted(name: str) -> str:
-    """As the content of a C string."""
-    return name.replace("\\", "\\\\").replace('"', '\\"')
+    """As the content of a C string: no trigraphs, nothing that ends it."""
+    escaped = {"\\": "\\\\", '"': '\\"', "?": "\\?"}
+    return "".join(escaped.get(letter, letter if letter.isprintable() else "_") for letter in name)
+
+
+def _comment(header: str) -> str:
+    """As a C comment: a Design's name must not end it."""
+    return f"/* {header.replace('*/', '* /')} */"
 
 
 def _render(folder: Path, facts: Mapping[str, Any], header: str) -> None:
@@ -113,6 +119,7 @@ def _render(folder: Path, facts: Mapping[str, Any], header: str) -> None:
     values = {
         **facts,
         "header": header,
+        "comment": _comment(header),
         "name": _quoted(facts["name"]),
         "layers": [[_quoted(name) for name in names] for names in facts["layers"]],
         "input_bytes": facts["bytes"]["INPUT"],

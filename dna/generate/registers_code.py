@@ -44,9 +44,12 @@ def _strides() -> dict[str, int]:
 
 
 def render_c_header(header: str, chunks: int) -> str:
-    """Text of `dna_registers.h`: DNA_REG_<NAME> is a byte address, DNA_<NAME>_<FIELD>_SHIFT and _MASK a field."""
+    """Text of `dna_registers.h`. `header`: its first line, a comment.
+
+    DNA_REG_<NAME> is a byte address, DNA_<NAME>_<FIELD>_SHIFT and _MASK a field.
+    """
     lines = [
-        f"/* {header} */",
+        header,
         "/* Control registers, 32 bits each; generated from the description that dna_registers.v comes from. */",
         "#ifndef DNA_REGISTERS_H",
         "#define DNA_REGISTERS_H",

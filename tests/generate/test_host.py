@@ -118,8 +118,13 @@ def test_c_is_strict_and_the_example_links(project: Path, tmp_path: Path) -> Non
     host = shutil.copytree(project / "host", tmp_path / "p" / "host")
     shutil.copytree(project / "program", tmp_path / "p" / "program")
     assert {path.name for path in host.iterdir()} - {"results", "libdna.so"} == set(HOST_FILES)
-    for target in ("libdna.so", "elf"):
-        command = ["make", "-B", "-C", str(host), target, f"CFLAGS={STRICT}"]
+    (host / "xil_cache.h").write_text(
+        "#include <stdint.h>\n#define INTPTR intptr_t\n"
+        "static inline void Xil_DCacheFlushRange(INTPTR a, size_t n) { (void)a; (void)n; }\n"
+        "static inline void Xil_DCacheInvalidateRange(INTPTR a, size_t n) { (void)a; (void)n; }\n"
+    )
+    for target, more in (("libdna.so", ""), ("elf", ""), ("elf", " -DDNA_XILINX")):
+        command = ["make", "-B", "-C", str(host), target, f"CFLAGS={STRICT}{more}"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
     assert (host / "dna.elf").is_file()
@@ -128,16 +133,99 @@ def test_c_is_strict_and_the_example_links(project: Path, tmp_path: Path) -> Non
 # ---- Parts.
 
 
+class Recorded:
+    """An accelerator that is done at once: its registers, and what they were at each start."""
+
+    def __init__(self, content: Mapping[str, Any], size: int, bus: int) -> None:
+        addresses = {entry.name: entry.offset for entry in registers(len(content["capabilities"]))}
+        (values,) = content["capabilities"]
+        self.registers = {addresses[name]: value for name, value in values.items()}
+        self.names = {address: name for name, address in addresses.items()}
+        self.memory, self.bus = np.zeros(size, np.uint8), bus
+        self.starts: list[dict[str, int]] = []
+        self.calls: list[tuple[str, int, int]] = []
+
+    def read(self, address: int) -> int:
+        return 0b10 if self.names[address] == "STATUS" else self.registers.get(address, 0)
+
+    def write(self, address: int, value: int) -> None:
+        self.registers[address] = value
+        if self.names[address] == "CONTROL":
+            kept = {self.names[a]: v for a, v in self.registers.items() if "IRQ" not in self.names[a]}
+            self.starts.append(kept)
+
+    def flush(self, first: int, count: int) -> None:
+        self.calls.append(("flush", first, count))
+
+    def invalidate(self, first: int, count: int) -> None:
+        self.calls.append(("invalidate", first, count))
+
+    def wait(self, seconds: float) -> None:
+        pass
+
+
+@pytest.mark.parametrize("slots", [1, 2, 3, 5, 8])
+def test_both_drivers_do_the_same_beyond_4_gigabytes(project: Path, modules: ModuleType, slots: int) -> None:
+    import c_driver  # type: ignore[import-not-found]
+
+    library(project)
+    content = json.loads((project / "host" / "dna_program.json").read_text())
+    x = np.load(project / "program" / "input.npy")
+    images = np.concatenate([x] * 4)[:11]
+    found = []
+    for kind in ("c", "python"):
+        hardware = Recorded(content, 1 << 20, 0x12_3456_7000)
+        if kind == "c":
+            driver = c_driver.CAccelerator(project / "host" / "libdna.so", hardware, content, slots)
+        else:
+            driver = modules.Accelerator(hardware, slots)
+        driver.infer(images)
+        found.append((hardware.starts, sorted(hardware.calls), hardware.memory.tobytes()))
+    assert found[0] == found[1]
+    starts = found[0][0]
+    assert sum(start["PASSES"] for start in starts) == len(images)
+    assert {start["BASE_WORK_HIGH"] for start in starts} == {0x12}
+    places = {start[f"BASE_{region}_LOW"] for start in starts for region in ("INPUT", "OUTPUT", "WORK", "PROGRAM")}
+    assert all(place % 4096 == 0 and place >= 0x3456_7000 for place in places)
+
+
+def test_names_that_c_would_stumble_over(tmp_path: Path) -> None:
+    name = 'a "b" \\n ??/ */ é'
+    layers = [cases.conv(name, "input", (5, 5, 3), 8)]
+    case = cases.made_case(layers, CHUNK)
+    case = replace(case, network=Network("ne*/t", case.network.layers))
+    reference = {"input": case.x_HWC, **run(case.network, case.weights, case.x_HWC)}
+    generate(case.compile(), tmp_path / "p", reference=reference, design_text="x\n")
+    own = library(tmp_path / "p")
+    own.dna_layer_name.restype = ctypes.c_char_p
+    program = ctypes.c_uint8.in_dll(own, "dna_compiled_program")
+    assert own.dna_layer_name(ctypes.byref(program), 0, 0).decode() == name
+    assert own.dna_layer_name(ctypes.byref(program), 0, 1) is None
+
+
+def test_uio_maps_two_devices(tmp_path: Path, modules: ModuleType) -> None:
+    uio, buffer = tmp_path / "uio0", tmp_path / "udmabuf0"
+    uio.write_bytes(bytes(8192))
+    buffer.write_bytes(bytes(4096))
+    with modules.Uio(str(uio), str(buffer), 0x3000_0000, 4096) as hardware:
+        hardware.write(0x40, 77)
+        hardware.memory[1] = 5
+        hardware.wait(0.01)
+        assert (hardware.read(0x40), hardware.bus) == (77, 0x3000_0000)
+    assert uio.read_bytes()[0x40] == 77 and buffer.read_bytes()[1] == 5
+    assert uio.read_bytes()[:4] == bytes([1, 0, 0, 0]), "the interrupt is let through"
+
+
 @pytest.fixture
 def modules(project: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The Project's dna_driver."""
     monkeypatch.syspath_prepend(str(project / "host"))
-    for name in ("dna_driver", "dna_hardware", "dna_registers"):
+    for name in ("c_driver", "dna_driver", "dna_hardware", "dna_registers"):
         sys.modules.pop(name, None)
     import dna_driver  # type: ignore[import-not-found]
 
     yield dna_driver
-    for name in ("dna_driver", "dna_hardware", "dna_registers"):
+    for name in ("c_driver", "dna_driver", "dna_hardware", "dna_registers"):
         sys.modules.pop(name, None)
 
 
@@ -270,7 +358,7 @@ def test_every_error_has_its_own_message(project: Path, modules: ModuleType) -> 
 
 @pytest.mark.parametrize("chunks", [1, 3])
 def test_registers_are_the_same_in_c_python_and_the_map(tmp_path: Path, chunks: int) -> None:
-    (tmp_path / "dna_registers.h").write_text(render_c_header("Generated.", chunks))
+    (tmp_path / "dna_registers.h").write_text(render_c_header("/* Generated. */", chunks))
     lines, wanted = [], []
     space: dict[str, Any] = {}
     exec(render_python("Generated.", chunks), space)

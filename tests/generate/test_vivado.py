@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,15 @@ def test_planted_faults_are_found(tmp_path: Path, fault: str) -> None:
     path.write_text(text)
     with pytest.raises(VendorError):
         run_all(folder, infer=False)
+
+
+def test_make_runs_the_scripts_in_their_order(tmp_path: Path) -> None:
+    folder = project(tmp_path, ONE, "zc706")
+    done = subprocess.run(
+        ["make", "-n", "-C", "vivado", "bitstream"], cwd=folder, capture_output=True, text=True, check=True
+    )
+    scripts = re.findall(r"^vivado -mode batch .*-source (\w+\.tcl)$", done.stdout, re.M)
+    assert scripts == ["package_ip.tcl", "project.tcl", "bitstream.tcl"]
 
 
 def test_parts_without_a_processor_are_refused() -> None:
