@@ -73,8 +73,7 @@ def generate(
         _write_simulation(work / "sim", accelerator, header)
         timing = memory or Memory()
         times = write_program(program, work / "program", reference=reference, memory=timing, passes=passes)
-        if all(chunk.dataflow == "output" for chunk in accelerator.chunks):  # the only nest there is in C++
-            write_hls_of(work, accelerator, header, Target(board.part, board.clock_mhz))
+        write_hls_of(work, accelerator, header, Target(board.part, board.clock_mhz))
         if has_processor(board.part):
             top = (work / "rtl" / "dna_top.v").read_text()
             write_vivado(work / "vivado", accelerator, board, top, sources, header)
