@@ -28,7 +28,7 @@ from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Memory, port_memory
 from dna.compile.compiler import compile as compile_design
 from dna.compile.program import Program
-from dna.cost.resources import RESOURCES, ram_half_blocks, resources
+from dna.cost.resources import accelerator_resources
 from dna.cost.schedule import Schedule, schedule
 from dna.design import Design
 from dna.network.fold import fold_image
@@ -110,11 +110,7 @@ def saved(setup: Setup, run: Path) -> Path:
 
 def resource_rows(name: str, accelerator: Accelerator) -> list[Row]:
     """Resources by the model, all chunks and the memory between them, against the board's."""
-    used = dict.fromkeys(RESOURCES, 0)
-    for chunk in accelerator.chunks:
-        for kind, count in resources(chunk).as_dict().items():
-            used[kind] += count
-    used["bram36"] += sum(-(-ram_half_blocks(link.words) // 2) for link in accelerator.links)
+    used = accelerator_resources(accelerator)
     chunks = [f"{chunk.oc} x {chunk.ic} x {chunk.px}" for chunk in accelerator.chunks]
     return [
         Row(f"{name}: {kind}", count, "", f"<= {getattr(BOARD, kind)}", {"chunks": chunks})

@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dna.accelerator.board import Board, load_board
-from dna.accelerator.chunk import Accelerator
 from dna.compile.compiler import compile as compile_design
 from dna.compile.program import Program
-from dna.cost.resources import RESOURCES, ram_half_blocks, resources
+from dna.cost.resources import accelerator_resources
 from dna.cost.schedule import Schedule
 from dna.design import Design
 from dna.errors import UserError
@@ -55,17 +54,9 @@ def write_project(
 
 def check_fits(design: Design, board: Board) -> None:
     """UserError names the first resource of which the board has too little."""
-    for name in RESOURCES:
-        needed = _needed(design.accelerator, name)
+    for name, needed in accelerator_resources(design.accelerator).items():
         if needed > getattr(board, name):
             raise UserError(f"the accelerator needs {needed} {name}, board '{board.name}' has {getattr(board, name)}")
-
-
-def _needed(accelerator: Accelerator, name: str) -> int:
-    """What all chunks and the banks between them need of a resource."""
-    needed = sum(int(getattr(resources(chunk), name)) for chunk in accelerator.chunks)
-    banks = sum(int(-(-ram_half_blocks(link.words) // 2)) for link in accelerator.links)
-    return needed + (banks if name == "bram36" else 0)
 
 
 def load_frame(network: Network, path: Path) -> NDArray[np.integer]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Chunk
+from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Accelerator, Chunk
 from dna.accelerator.isa import INSTRUCTION_BITS
 
 Count = Any
@@ -285,3 +285,11 @@ def _linear(model: Coefficients, p: Mapping[str, Count]) -> Count:
 def _smaller(a: Count, b: int) -> Count:
     """Elementwise minimum of an int or a tensor with a number."""
     return min(a, b) if isinstance(a, int) else a.clamp(max=b)
+
+
+def accelerator_resources(accelerator: Accelerator) -> dict[str, int]:
+    """What all chunks and the banks between them need, by resource (`RESOURCES`)."""
+    each = [resources(chunk) for chunk in accelerator.chunks]
+    total = {name: sum(int(getattr(one, name)) for one in each) for name in RESOURCES}
+    total["bram36"] += sum(-(-int(ram_half_blocks(link.words)) // 2) for link in accelerator.links)
+    return total

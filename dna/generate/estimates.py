@@ -11,7 +11,7 @@ from typing import Any
 from dna.accelerator.board import Board
 from dna.accelerator.isa import REGIONS, WORD_BYTES
 from dna.compile.program import Program
-from dna.cost.resources import RESOURCES, ram_half_blocks, resources
+from dna.cost.resources import accelerator_resources, resources
 from dna.cost.schedule import Schedule
 from dna.record import to_plain
 
@@ -60,16 +60,9 @@ def estimate(program: Program, times: Schedule, board: Board) -> dict[str, Any]:
             }
             for part, chunk, moved in zip(program.chunks, times.chunks, traffic, strict=True)
         ],
-        "resources": _resources(program),
+        "resources": accelerator_resources(program.accelerator),
         "bytes_per_pass": {key: sum(moved[key] for moved in traffic) for key in (_LOADS, _STORES)},
     }
-
-
-def _resources(program: Program) -> dict[str, int]:
-    """Of all chunks, and the block RAM of the banks between them."""
-    total = {name: sum(int(getattr(resources(part.chunk), name)) for part in program.chunks) for name in RESOURCES}
-    total["bram36"] += sum(int(-(-ram_half_blocks(link.words) // 2)) for link in program.accelerator.links)
-    return total
 
 
 def _traffic(program: Program, chunk: int) -> dict[str, int]:
