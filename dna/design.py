@@ -72,12 +72,11 @@ class Design:
         if min(self.shares) < 1:
             raise UserError(f"shares: {min(self.shares)} cycles per beat; it must be at least 1")
         used = sum(Fraction(width, share) for width, share in zip(widths, self.shares, strict=True))
-        board = self.board
-        carried = Fraction(board.ports * board.port_bytes, board.memory.beat_interval)
+        carried = self.board.carried
         if used > carried:
             raise UserError(
                 f"shares: {float(used):.1f} bytes per cycle in all;"
-                f" the ports of board '{board.name}' carry {float(carried):.1f}; give longer intervals"
+                f" the memory of board '{self.board.name}' moves {float(carried):.1f}; give longer intervals"
             )
 
     def _check_ports(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 from dna.accelerator.chunk import Memory
@@ -35,6 +36,8 @@ class Board:
     port_bits: int
     """Width of each port: 64 or 128."""
     address_bits: int
+    dram_bytes: int = 0
+    """Bytes per cycle and direction that the memory behind all ports sustains; 0: all that the ports carry."""
     memory: Memory = Memory()
     """Assumed behaviour of the memory behind each port, in accelerator cycles."""
 
@@ -52,6 +55,7 @@ class Board:
             ("clock_mhz", 1, 2000),
             ("ports", 1, 16),
             ("address_bits", 32, 64),
+            ("dram_bytes", 0, 4096),
         ):
             require(name, low <= getattr(self, name) <= high, f"{low} to {high}")
         require("port_bits", self.port_bits in (64, 128), "64 or 128")
@@ -61,6 +65,12 @@ class Board:
     @property
     def port_bytes(self) -> int:
         return self.port_bits // 8
+
+    @property
+    def carried(self) -> Fraction:
+        """Bytes per cycle and direction that all ports together move."""
+        ports = Fraction(self.ports * self.port_bytes, self.memory.beat_interval)
+        return min(ports, Fraction(self.dram_bytes)) if self.dram_bytes else ports
 
     @property
     def cycles_per_second(self) -> float:

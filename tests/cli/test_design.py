@@ -175,5 +175,5 @@ def test_shares_of_the_memory_ports(design, tmp_path):
     shared.save(tmp_path)
     assert Design.load(tmp_path).shares == (1, 2)
     assert design.memories == design.board.memory
-    with pytest.raises(UserError, match="shares: 32.0 bytes per cycle in all; the ports of board 'small' carry 16.0"):
+    with pytest.raises(UserError, match="shares: 32.0 bytes per cycle in all; the memory of board 'small' moves 16.0"):
         replace(shared, shares=(1, 1), board=replace(design.board, name="small", ports=2))
