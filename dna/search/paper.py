@@ -11,8 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from dna.search.problem import Budget, Ledger, Problem, SearchResult
-from dna.search.space import Space
+from dna.search.problem import Budget, Choices, Ledger, Problem, SearchResult
 
 RATE = 0.05
 TEMPERATURE = 1.0
@@ -62,5 +61,5 @@ def search(problem: Problem, budget: Budget, seed: int = 0) -> SearchResult:
     return ledger.result("paper")
 
 
-def _uniform(space: Space) -> list[Tensor]:
+def _uniform(space: Choices) -> list[Tensor]:
     return [torch.zeros(1, width, dtype=torch.float64) for width in space.widths]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
-
-from dna.search.space import Space
 
 PENALTY = 4.0
 """Weight of a constraint's log-ratio against the logarithm of cost, for gradients; results put the excess first."""
@@ -43,11 +42,30 @@ class Evaluation:
         return self.cost.log() + PENALTY * self.excess
 
 
+class Choices(Protocol):
+    """What a searcher knows of a space: designs are rows of indices, int64 `(axes,)`."""
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Options per axis."""
+        ...
+
+    def legal(self, designs: Tensor) -> Tensor:
+        """Whether each design of `(N, axes)` may be priced, bool `(N,)`."""
+        ...
+
+    def sample(self, count: int, generator: torch.Generator) -> Tensor:
+        """Legal designs drawn at random, `(count, axes)`."""
+        ...
+
+
 class Problem(Protocol):
     """A space and a price for each of its designs."""
 
     @property
-    def space(self) -> Space: ...
+    def space(self) -> Any:
+        """At least `Choices`; methods for one kind of space may ask more of it."""
+        ...
 
     def evaluate(self, designs: Tensor) -> Evaluation:
         """Price legal designs `(N, axes)`."""
@@ -60,6 +78,8 @@ class Budget:
 
     evaluations: int = 1_000_000_000
     seconds: float = float("inf")
+    watch: Callable[[float], None] | None = field(default=None, compare=False)
+    """Called now and then with the fraction of the budget that is spent."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +97,8 @@ class SearchResult:
     """Proven bound of the cost over the whole space; equals `cost` where the optimum is proven."""
     trace: tuple[tuple[int, float], ...] = ()
     """(evaluations, best feasible cost) at each improvement."""
+    times: tuple[float, ...] = ()
+    """Seconds since the start, one per entry of `trace`."""
 
     @property
     def binding(self) -> tuple[str, ...]:
@@ -98,6 +120,7 @@ class Ledger:
     """(excess, cost) of the best design."""
     best_ratios: dict[str, float] = field(default_factory=dict)
     trace: list[tuple[int, float]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
     @property
     def seconds(self) -> float:
@@ -109,6 +132,11 @@ class Ledger:
         if self.best is not None and self.seconds >= self.budget.seconds:
             return 0
         return max(0, self.budget.evaluations - self.evaluations)
+
+    @property
+    def spent(self) -> float:
+        """Fraction of the budget, of evaluations or of time, whichever is more."""
+        return min(1.0, max(self.evaluations / self.budget.evaluations, self.seconds / self.budget.seconds))
 
     def price(self, designs: Tensor) -> Evaluation:
         """Price a batch `(N, axes)` and remember its best design. Ties keep the earlier one."""
@@ -128,6 +156,9 @@ class Ledger:
             self.best_ratios = dict(zip(evaluation.names, evaluation.ratios[row].tolist(), strict=True))
             if key[0] == 0:
                 self.trace.append((self.evaluations, key[1]))
+                self.times.append(self.seconds)
+        if self.budget.watch is not None:
+            self.budget.watch(self.spent)
 
     def result(self, method: str, lower_bound: float | None = None) -> SearchResult:
         if self.best is None:
@@ -142,4 +173,5 @@ class Ledger:
             seconds=self.seconds,
             lower_bound=lower_bound,
             trace=tuple(self.trace),
+            times=tuple(self.times),
         )

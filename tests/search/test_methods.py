@@ -1,12 +1,15 @@
+import time
+from dataclasses import dataclass
+
 import pytest
 import torch
 
-from dna.search import counterfactual, paper, random_search
-from dna.search.problem import Budget
+from dna.search import counterfactual, evolutionary, reinforce
+from dna.search.legal import repaired
+from dna.search.methods import SEARCHERS as METHODS
+from dna.search.problem import Budget, Evaluation
 from dna.search.space import default_space
 from tests.search.toy import Toy, small_space
-
-METHODS = {"counterfactual": counterfactual.search, "paper": paper.search, "random": random_search.search}
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -58,3 +61,110 @@ def test_pair_changes_are_every_legal_pair():
     expected = everything[(everything != design).sum(dim=1) == 2]
     found = counterfactual.pair_changes(space, design)
     assert torch.equal(torch.unique(found, dim=0), torch.unique(expected, dim=0)) and len(found) == len(expected)
+
+
+@dataclass(frozen=True)
+class Tiny:
+    """Three axes with a choice, 64 designs, of which those with an even sum of indices may not be priced but for one corner."""
+
+    widths: tuple[int, ...] = (4, 4, 1, 4)
+
+    @property
+    def space(self) -> "Tiny":
+        return self
+
+    def everything(self):
+        rows = torch.cartesian_prod(*(torch.arange(width) for width in self.widths))
+        return rows[self.legal(rows)]
+
+    def legal(self, designs):
+        return (designs.sum(dim=1) % 2 == 1) | (designs.sum(dim=1) == 0)
+
+    def sample(self, count, generator):
+        rows = self.everything()
+        return rows[torch.randint(len(rows), (count,), generator=generator)]
+
+    def evaluate(self, designs):
+        assert bool(self.legal(designs).all()), "illegal designs must not be priced"
+        x = designs.double()
+        cost = 5 + (x[:, 0] - 2) ** 2 + (x[:, 1] - x[:, 0]) ** 2 + x[:, 3]
+        return Evaluation(cost, ((x[:, 0] + x[:, 1] + 1) / 4)[:, None], ("room",))
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("seed", range(3))
+def test_every_method_finds_the_optimum_of_a_tiny_space_with_illegal_designs(name, seed):
+    tiny = Tiny()
+    priced = tiny.evaluate(tiny.everything())
+    result = METHODS[name](tiny, Budget(evaluations=400), seed)
+    assert result.feasible and result.cost == float(priced.cost[priced.feasible].min())
+    assert bool(tiny.legal(result.design[None]))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_space_of_one_design_is_no_trouble(name):
+    space = small_space(oc=(16,), ic=(1,), px=(1,), post_lanes=(2,), input_words=(64,), weight_words=(64,))
+    result = METHODS[name](Toy(space), Budget(evaluations=20), 0)
+    assert result.evaluations == 20 and space.size == 1
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_time_ends_a_search_that_has_priced_something(name):
+    started = time.perf_counter()
+    result = METHODS[name](Toy(small_space()), Budget(seconds=0.2), 0)
+    assert result.evaluations > 0 and result.seconds >= 0.2 and time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_trace_has_its_times_and_the_watch_sees_the_end(name):
+    seen: list[float] = []
+    result = METHODS[name](Toy(small_space()), Budget(evaluations=300, watch=seen.append), 1)
+    assert len(result.times) == len(result.trace) > 0
+    assert list(result.times) == sorted(result.times) and result.times[-1] <= result.seconds
+    costs = [cost for _, cost in result.trace]
+    assert costs == sorted(costs, reverse=True) and costs[-1] == result.cost
+    assert seen == sorted(seen) and seen[-1] == 1.0
+
+
+def test_repair_keeps_what_is_legal_and_takes_from_the_anchor_what_is_not():
+    tiny, generator = Tiny(), torch.Generator().manual_seed(0)
+    designs = torch.tensor([[1, 0, 0, 0], [1, 1, 0, 0], [2, 2, 0, 2], [0, 0, 0, 0]])
+    anchors = torch.tensor([[3, 0, 0, 0], [1, 2, 0, 0], [0, 3, 0, 2], [1, 0, 0, 0]])
+    rows = repaired(tiny, designs, anchors, generator)
+    assert bool(tiny.legal(rows).all())
+    assert torch.equal(rows[[0, 3]], designs[[0, 3]]) and torch.equal(rows[1], anchors[1])
+    assert bool(((rows == designs) | (rows == anchors)).all())
+
+
+def test_mutation_changes_exactly_one_axis_that_has_a_choice():
+    tiny, generator = Tiny(), torch.Generator().manual_seed(0)
+    designs = torch.zeros(3000, 4, dtype=torch.int64)
+    mutated = evolutionary.mutate(tiny, designs, generator)
+    assert bool(((mutated != designs).sum(dim=1) == 1).all()) and not bool(mutated[:, 2].any())
+    for axis in (0, 1, 3):
+        counts = torch.bincount(mutated[:, axis], minlength=4)
+        assert int(counts.sum()) == 3000 and bool(((counts[1:] - 333).abs() < 80).all())
+
+
+def test_tournaments_put_the_excess_first():
+    keys = torch.tensor([[0.0, 9.0], [0.1, 1.0], [0.0, 2.0], [0.0, 2.0], [0.05, 7.0]], dtype=torch.float64)
+    assert evolutionary.ranking(keys).tolist() == [2, 4, 0, 1, 3]
+
+
+def test_the_policy_gradient_is_that_of_the_expected_reward():
+    """Over all designs, weighted with their probabilities, the estimator is the true gradient."""
+    widths, costs = (2, 3), torch.tensor([[1.0, 2.0, 4.0], [3.0, 0.5, 6.0]], dtype=torch.float64)
+    blocked = torch.tensor([[False, False, True], [False, False, False]])
+    logits = torch.tensor([[0.3, -0.2, 0.0], [0.1, 0.5, -0.4]], dtype=torch.float64, requires_grad=True)
+    first, second = logits[0, :2].softmax(0), logits[1].softmax(0)
+    weights = torch.outer(first, second)
+    (true,) = torch.autograd.grad((weights * costs).sum(), logits)
+    designs = torch.cartesian_prod(*(torch.arange(width) for width in widths))
+    advantages = -(costs.flatten() - 2.0) * weights.detach().flatten() * len(designs)
+    (found,) = torch.autograd.grad(reinforce.loss(logits, blocked, designs, advantages, 0.0), logits)
+    # A constant baseline adds its share of sum(weights * grad log weights), which is 0.
+    assert torch.allclose(found, true)
+    (bonus,) = torch.autograd.grad(reinforce.loss(logits, blocked, designs, 0 * advantages, 1.0), logits)
+    entropies = [-(p * p.log()).sum() for p in (logits[0, :2].softmax(0), logits[1].softmax(0))]
+    (expected,) = torch.autograd.grad(-(entropies[0] + entropies[1]) / 2, logits)
+    assert torch.allclose(bonus, expected)
