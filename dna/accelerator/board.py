@@ -8,9 +8,17 @@ from fractions import Fraction
 from pathlib import Path
 
 from dna.accelerator.chunk import Memory
+from dna.accelerator.technology import Technology
 from dna.errors import UserError
 from dna.paths import boards
 from dna.record import from_plain, read_yaml
+
+ASIC_PART = "asic"
+BLOCK_KB = 4.5
+"""A block RAM of 36 Kb."""
+MOST_BLOCKS = 100_000
+NO_LIMIT = 100_000_000
+"""LUTs or flip-flops that nothing reaches."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,13 @@ class Board:
     """Bytes per cycle and direction that the memory behind all ports sustains; 0: all that the ports carry."""
     memory: Memory = Memory()
     """Assumed behaviour of the memory behind each port, in accelerator cycles."""
+    technology: Technology | None = None
+    """Of an ASIC; None: an FPGA. An ASIC is limited by area and on-chip memory. `dsp` is then the multipliers that a
+    search considers, `bram36` its memory in blocks of 4.5 kB, and `lut` and `ff` are no limit."""
+    area_mm2: float = 0.0
+    """Of an ASIC: what the accelerator may take."""
+    sram_kb: float = 0.0
+    """Of an ASIC: on-chip memory, all buffers and links together, in units of 1024 bytes."""
 
     def __post_init__(self) -> None:
         def require(name: str, ok: bool, rule: str) -> None:
@@ -61,6 +76,13 @@ class Board:
         require("port_bits", self.port_bits in (64, 128), "64 or 128")
         for name in ("name", "title", "part"):
             require(name, bool(getattr(self, name).strip()), "not empty")
+        for name in ("area_mm2", "sram_kb"):
+            value = getattr(self, name)
+            require(name, (0 < value < float("inf")) if self.technology else value == 0, self._rule)
+
+    @property
+    def _rule(self) -> str:
+        return "above 0" if self.technology else "left out: only an ASIC has it"
 
     @property
     def port_bytes(self) -> int:
@@ -94,9 +116,21 @@ def load_board(name: str | Path) -> Board:
             raise UserError(f"unknown board '{name}'; known: {known}; a path to a .yaml file is taken as well")
         path = boards() / f"{name}.yaml"
     content = read_yaml(path)
-    if isinstance(content, Mapping) and "name" not in content:
-        content = {"name": path.stem, **content}
+    if isinstance(content, Mapping):
+        content = {"name": path.stem, **_equivalents(content, path), **content}
     try:
         return from_plain(Board, content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
+
+
+def _equivalents(content: Mapping[str, object], path: Path) -> dict[str, object]:
+    """Of an ASIC's file: the FPGA resources that stand for what it has, so that every search can size its space."""
+    if "technology" not in content:
+        return {}
+    for name in ("dsp", "sram_kb"):
+        value = content.get(name)
+        if type(value) not in (int, float):
+            raise UserError(f"{path}: key '{name}' is missing, or no number")
+    blocks = int(float(str(content["sram_kb"])) / BLOCK_KB)
+    return {"part": ASIC_PART, "bram36": max(1, min(MOST_BLOCKS, blocks)), "uram": 0, "lut": NO_LIMIT, "ff": NO_LIMIT}

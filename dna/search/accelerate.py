@@ -23,7 +23,7 @@ from dna.network.layer import Layer
 from dna.network.network import Network, Weights
 from dna.search import counterfactual, exact, paper, random_search
 from dna.search.accelerator import AcceleratorProblem, explain, problem
-from dna.search.goal import Fastest, Goal, LeastHardware
+from dna.search.goal import Goal
 from dna.search.mapping_space import decode, solve_mappings
 from dna.search.problem import Budget, SearchResult
 from dna.search.space import BUFFER_WORDS, INPUT_CHANNELS, PARAM_WORDS, POST_LANES, WEIGHT_WORDS
@@ -66,8 +66,7 @@ def accelerate(
         solved = _solved(space, network, weights, board, result)
         if reaches(goal, solved.cycles, board):
             return solved
-        assert isinstance(aim, LeastHardware)
-        aim = LeastHardware(aim.frames_per_second * solved.cycles / aim.cycles(board))
+        aim = aim.faster(solved.cycles / aim.cycles(board))
     raise UserError(f"goal: no accelerator was found whose exact schedule reaches {goal}; ask for a little less")
 
 
@@ -102,7 +101,7 @@ def _check_weights(layers: Sequence[Layer]) -> None:
 
 def reaches(goal: Goal, cycles: int, board: Board) -> bool:
     """Whether a frame of so many cycles is what the goal asks for."""
-    return isinstance(goal, Fastest) or cycles <= goal.cycles(board)
+    return cycles <= goal.cycles(board)
 
 
 def fits(chunk: Chunk, board: Board) -> bool:

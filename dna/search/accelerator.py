@@ -19,7 +19,7 @@ from dna.accelerator.chunk import Memory
 from dna.cost.cycles import frame_start
 from dna.cost.resources import resources
 from dna.network.layer import Layer
-from dna.search.goal import Fastest, Goal, LeastHardware
+from dna.search.goal import Costs, Goal
 from dna.search.mapping_space import UNMAPPED, buffer_tables, candidates, compute_bound, port_bound, shape_of
 from dna.search.problem import Evaluation, SearchResult
 from dna.search.space import ARRAY_AXES, BUFFER_AXES, Space, default_space
@@ -112,7 +112,7 @@ class AcceleratorProblem:
     def price_cycles(self, designs: Tensor, cycles: Tensor) -> Evaluation:
         """Price designs whose whole frame takes `cycles`, int64 `(N,)`."""
         unmapped = (cycles >= UNMAPPED).long()
-        return self.goal.evaluate(cycles, unmapped, resources(self.space.values(designs)), self.board)
+        return self._evaluate(cycles, unmapped, self.space.values(designs))
 
     def array_bounds(self) -> Evaluation:
         """For each array of the space, prices that none of its designs can undercut: no stall but
@@ -144,7 +144,11 @@ class AcceleratorProblem:
         """Price designs whose layers take `cycles`; the frame's start comes on top."""
         values = self.space.values(designs)
         cycles = cycles + frame_start(values, self.tables.memory)
-        return self.goal.evaluate(cycles, unmapped, resources(values), self.board)
+        return self._evaluate(cycles, unmapped, values)
+
+    def _evaluate(self, cycles: Tensor, unmapped: Tensor, values: dict[str, Tensor]) -> Evaluation:
+        """One frame after the other: the interval is the latency."""
+        return self.goal.evaluate(Costs(cycles, cycles, resources(values), unmapped), self.board)
 
     def _array_rows(self, designs: Tensor) -> Tensor:
         """Row number of each design's array in `space.arrays`."""
@@ -190,15 +194,6 @@ def space_for(layers: Sequence[Layer], board: Board, **fixed: int) -> Space:
 
 def explain(result: SearchResult, goal: Goal, board: Board) -> str:
     """One line for a request that nothing in the space meets: which constraints bind, and by how much."""
-    wanted = "within the board" if isinstance(goal, Fastest) else f"at {goal.frames_per_second:g} frames/s"
-    parts = []
-    for name in result.binding:
-        ratio = result.ratios[name]
-        if name == "buffers":
-            parts.append(f"buffers: {round(ratio - 1)} layers fit no tile")
-        elif name == "frame rate" and isinstance(goal, LeastHardware):
-            parts.append(f"frame rate: {goal.frames_per_second / ratio:.4g} of {goal.frames_per_second:g} frames/s")
-        else:
-            limit = getattr(board, name)
-            parts.append(f"{name}: {round(ratio * limit)} of {limit}")
+    parts = [goal.missed(name, result.ratios[name], board) for name in result.binding]
+    wanted = f"with {goal.describe()}" if goal.limits else "within the board"
     return f"no accelerator runs this network on {board.name} {wanted}; the closest one misses {'; '.join(parts)}"

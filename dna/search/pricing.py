@@ -19,7 +19,7 @@ from dna.cost.cycles import frame_start
 from dna.network.layer import Layer
 from dna.search import exact
 from dna.search.accelerator import AcceleratorProblem, problem
-from dna.search.goal import Goal, LeastHardware
+from dna.search.goal import Goal
 from dna.search.mapping_space import UNMAPPED
 from dna.search.problem import Budget, SearchResult
 from dna.supernet.space import Space as NetworkSpace
@@ -73,7 +73,7 @@ class OperatorPrices:
         A frame rate is a limit, not a price: the least excess comes first, where the goal has one.
         """
         speed = self.problem.goal.cycles_score(cycles, self.problem.board)
-        first = EXCESS_FIRST if isinstance(self.problem.goal, LeastHardware) else 1.0
+        first = EXCESS_FIRST if self.problem.goal.objective == "hardware" else 1.0
         return self._hardware + speed, (self._hardware + first * speed).argmin(dim=1)
 
     @cached_property
@@ -129,7 +129,7 @@ def _arrays(largest: AcceleratorProblem, smallest: AcceleratorProblem) -> tuple[
 def _pool(
     space: NetworkSpace, largest: AcceleratorProblem, arrays: Tensor, limit: float, generator: torch.Generator
 ) -> Tensor:
-    if isinstance(largest.goal, LeastHardware):
+    if largest.goal.objective == "hardware":
         designs, priced = largest.evaluate_arrays(arrays)
         designs = designs[priced.cost <= limit]
     else:
