@@ -170,10 +170,10 @@ def test_shares_of_the_memory_ports(design, tmp_path):
     """Masters of an interconnect may be more and wider than the board's ports, as long as their shares add up."""
     wide = replace(design.accelerator.chunks[0], port_bytes=16)
     accelerator = replace(design.accelerator, chunks=(wide,))
-    shared = replace(design, accelerator=accelerator, shares=(1, 2))
-    assert [memory.beat_interval for memory in shared.memories] == [1, 2]
+    shared = replace(design, accelerator=accelerator, shares=(2, 2))
+    assert [memory.beat_interval for memory in shared.memories] == [2, 2]
     shared.save(tmp_path)
-    assert Design.load(tmp_path).shares == (1, 2)
+    assert Design.load(tmp_path).shares == (2, 2)
     assert design.memories == design.board.memory
     with pytest.raises(UserError, match="shares: 32.0 bytes per cycle in all; the memory of board 'small' moves 16.0"):
-        replace(shared, shares=(1, 1), board=replace(design.board, name="small", ports=2))
+        replace(shared, shares=(1, 1), board=replace(design.board, name="small", ports=2, dram_bytes=0))
