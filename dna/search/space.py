@@ -5,7 +5,8 @@ A design is a row of axis indices, int64 `(axes,)`; a batch is `(designs, axes)`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 
@@ -28,6 +29,16 @@ ARRAY_AXES = ("oc", "ic", "px", "post_lanes", "ports", "port_bytes", "burst_beat
 """Axes that decide what a tile costs."""
 BUFFER_AXES = ("input_words", "weight_words", "param_words", "output_words")
 """Axes that decide only which tiles fit: more never costs cycles."""
+TIES: tuple[tuple[tuple[str, ...], Callable[[Mapping[str, Tensor]], Tensor]], ...] = (
+    (
+        ("oc", "ic", "post_lanes"),
+        lambda v: (v["oc"] * v["ic"] % WORD_BYTES == 0) & (v["oc"] % v["post_lanes"] == 0),
+    ),
+    (("packed", "mac_in_lut"), lambda v: v["packed"] * v["mac_in_lut"] == 0),
+    (("dataflow", "sum_words"), lambda v: (v["dataflow"] == 0) == (v["sum_words"] == 0)),
+    (("port_bytes", "burst_beats"), lambda v: v["burst_beats"] * v["port_bytes"] <= 4096),
+)
+"""Axes that depend on each other, and what `Chunk` demands of their values; every other axis is free."""
 
 
 @dataclass(frozen=True)
@@ -88,16 +99,25 @@ class Space:
         return self.names.index(name)
 
     def values(self, designs: Tensor) -> dict[str, Tensor]:
-        """The parameters of a batch `(N, axes)`: one int64 `(N,)` per name."""
-        return {axis.name: torch.tensor(axis.values)[designs[:, i]] for i, axis in enumerate(self.axes)}
+        """The parameters of a batch `(..., axes)`: one int64 `(...)` per name."""
+        return {axis.name: torch.tensor(axis.values)[designs[..., i]] for i, axis in enumerate(self.axes)}
 
     def legal(self, designs: Tensor) -> Tensor:
-        """Whether `Chunk` accepts each design, bool `(N,)`."""
+        """Whether `Chunk` accepts each design `(..., axes)`, bool `(...)`."""
         v = self.values(designs)
-        burst = v["burst_beats"] * v["port_bytes"] <= 4096
-        sums = (v["dataflow"] == 0) == (v["sum_words"] == 0)
-        dsps = v["packed"] * v["mac_in_lut"] == 0
-        return (v["oc"] * v["ic"] % WORD_BYTES == 0) & (v["oc"] % v["post_lanes"] == 0) & burst & sums & dsps
+        return torch.stack([rule(v) for _, rule in TIES]).all(dim=0)
+
+    @cached_property
+    def groups(self) -> tuple[tuple[tuple[int, ...], Tensor], ...]:
+        """The space as a product of independent choices: columns, and their legal rows, int64 `(M, columns)`."""
+        found = []
+        for names, rule in TIES:
+            rows = self._product(names)
+            v = {name: torch.tensor(self.axes[self.column(name)].values)[rows[:, i]] for i, name in enumerate(names)}
+            found.append((tuple(self.column(name) for name in names), rows[rule(v)]))
+        tied = {name for names, _ in TIES for name in names}
+        free = [i for i, name in enumerate(self.names) if name not in tied]
+        return (*found, *(((i,), torch.arange(self.widths[i])[:, None]) for i in free))
 
     def _product(self, names: Iterable[str]) -> Tensor:
         """All index combinations of some axes, int64 `(N, len(names))`."""
@@ -120,7 +140,7 @@ class Space:
     @cached_property
     def size(self) -> int:
         """Legal designs."""
-        return len(self.arrays) * len(self.buffers)
+        return math.prod(len(rows) for _, rows in self.groups)
 
     def enumerate(self, arrays: Tensor) -> Tensor:
         """All designs with the given arrays, int64 `(A * B, axes)`, buffers innermost."""
@@ -130,10 +150,10 @@ class Space:
 
     def sample(self, count: int, generator: torch.Generator) -> Tensor:
         """Legal designs, uniformly and independently drawn; int64 `(count, axes)`."""
-        arrays = self.arrays[torch.randint(len(self.arrays), (count,), generator=generator)].clone()
-        drawn = self.buffers[torch.randint(len(self.buffers), (count,), generator=generator)]
-        arrays[:, [self.column(n) for n in BUFFER_AXES]] = drawn
-        return arrays
+        designs = torch.empty(count, len(self.axes), dtype=torch.int64)
+        for columns, rows in self.groups:
+            designs[:, list(columns)] = rows[torch.randint(len(rows), (count,), generator=generator)]
+        return designs
 
     def chunk(self, design: Tensor) -> Chunk:
         """The chunk of one row `(axes,)`."""
@@ -203,3 +223,50 @@ def default_space(
         "sum_words": (0,),
     }
     return Space(tuple(Axis(name, values) for name, values in lists.items())).fix(**(fixed or {}))
+
+
+MEANINGS = {
+    "oc": "output channels computed at once",
+    "ic": "input channels reduced at once; 1 suits depthwise layers",
+    "px": "pixel lanes",
+    "post_lanes": "output bytes requantised per cycle; divides oc",
+    "input_words": "depth of each lane's input buffer, words of 16 bytes",
+    "weight_words": "depth of the weight buffer, words of oc x ic bytes",
+    "param_words": "depth of the parameter buffer, words of 8 x post_lanes bytes",
+    "output_words": "depth of the output buffer, words of 16 bytes; the residual buffer is as deep",
+    "packed": "two multiplications per DSP: pixel lanes in pairs; not with mac_in_lut",
+    "mac_in_lut": "the array's multipliers are made of LUTs",
+    "post_in_lut": "the post lanes' multipliers are made of LUTs",
+    "ports": "AXI4 masters: with 2, weights, parameters and program have their own",
+    "port_bytes": "width of the masters in bytes",
+    "burst_beats": "longest burst, in beats; at most 4 KB",
+    "outstanding": "bursts in flight per master and direction",
+    "dataflow": "what stays inside a tile: 0 output, 1 weight, 2 input",
+    "sum_words": "depth of each lane's buffer of partial sums; 0 with dataflow 0",
+}
+"""What each searched parameter of a chunk is. `residual` is not among them: it follows from the chunk's layers."""
+
+
+def whole_space(residual: bool = True, **lists: tuple[int, ...]) -> Space:
+    """All that a chunk can be: every parameter with the values worth a choice; keywords replace lists."""
+    whole = {
+        "oc": (2, 4, 8, 16, 32, 48, 64, 80, 96, 112, 128),
+        "ic": INPUT_CHANNELS,
+        "px": (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96, 112, 128),
+        "post_lanes": POST_LANES,
+        "input_words": (*BUFFER_WORDS, 4096, 8192),
+        "weight_words": (*WEIGHT_WORDS, 8192),
+        "param_words": PARAM_WORDS,
+        "output_words": (*BUFFER_WORDS, 4096, 8192),
+        "residual": (int(residual),),
+        "packed": (0, 1),
+        "mac_in_lut": (0, 1),
+        "post_in_lut": (0, 1),
+        "ports": (1, 2),
+        "port_bytes": (8, 16),
+        "burst_beats": (4, 8, 16, 32, 64, 128, 256),
+        "outstanding": (1, 2, 4, 8, 16, 32),
+        "dataflow": (0, 1, 2),
+        "sum_words": (0, 64, 256, 1024, 4096),
+    }
+    return Space(tuple(Axis(name, values) for name, values in whole.items())).limit(**lists)
