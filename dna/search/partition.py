@@ -1,0 +1,190 @@
+"""Runs of layers onto chunks: a dynamic programme over prefixes that keeps what no other state undercuts.
+
+A state is what the chunks of a prefix use together. It is dropped if another state of the same prefix uses no more
+of anything, or if what is left cannot suffice for the layers that remain: for weights of the resources, a chunk of
+weighted size r that spends c of T cycles on a layer takes at least its part r * c / T, summed over the layers left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+COLUMNS = ("dsp", "bram36", "lut", "bandwidth", "chunks")
+"""What options and states use, as fractions of what there is."""
+ROOM = 1 + 1e-9
+
+
+@dataclass(frozen=True)
+class Options:
+    """Ways to run a stage within an interval: `used` `(N, 5)`, and what to remember of each, `(N,)`."""
+
+    used: Floats
+    tags: Ints
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage of a solution: its first layer, one past its last, and the tag of its option."""
+
+    first: int
+    end: int
+    tag: int
+
+
+@dataclass(frozen=True)
+class Cover:
+    """A solution: its stages in order, the tag of what it started with, and what it uses."""
+
+    start: int
+    steps: tuple[Step, ...]
+    used: Floats
+
+
+@dataclass(frozen=True)
+class Found:
+    """Covers, least used first; `complete` unless states were dropped that could have led to others."""
+
+    covers: tuple[Cover, ...]
+    complete: bool
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Lower bounds: `weights` `(W, 5)`, and `suffix` `(n + 1, W)`, what the layers from each one on take at least."""
+
+    weights: Floats
+    suffix: Floats
+
+    @property
+    def slack(self) -> Floats:
+        """What may be wasted in all, `(W,)`."""
+        spare: Floats = self.weights.sum(axis=1) * ROOM - self.suffix[0]
+        return spare
+
+    def wasteful(self, used: Floats, first: int, end: int) -> NDArray[np.bool_]:
+        """Whether a stage's options waste more than there is: no cover within the limits has them."""
+        waste = used @ self.weights.T - (self.suffix[first] - self.suffix[end])
+        result: NDArray[np.bool_] = (waste > self.slack).any(axis=1)
+        return result
+
+    def hopeless(self, used: Floats, end: int) -> NDArray[np.bool_]:
+        """Whether states of a prefix leave too little for the rest."""
+        over = (used > ROOM).any(axis=1)
+        result: NDArray[np.bool_] = over | (
+            used @ self.weights.T + self.suffix[end] > self.weights.sum(axis=1) * ROOM
+        ).any(axis=1)
+        return result
+
+
+@dataclass
+class _Front:
+    used: Floats
+    before: Ints
+    """Number of the state it came from, in the front of layer `first`."""
+    first: Ints
+    tags: Ints
+
+
+def cover(
+    count: int,
+    start: Options,
+    options: Callable[[int, int], Options | None],
+    needs: Needs,
+    beam: int,
+    stop: Callable[[], bool] = lambda: False,
+) -> Found:
+    """All undominated ways to cover layers 0 to `count` by stages, at most `beam` states per prefix.
+
+    `options(first, end)`: those of a run; None where neither it nor any longer run has any.
+    """
+    fronts = [_pruned(start.used, needs, 0, beam)]
+    kept = fronts[0][0]
+    none = np.zeros(len(kept), np.int64)
+    table: list[_Front | None] = [_Front(start.used[kept], none, none, start.tags[kept])]
+    waiting: list[list[_Front]] = [[] for _ in range(count + 1)]
+    complete = fronts[0][1]
+    for first in range(count):
+        if first:
+            front, whole = _merged(waiting[first], needs, first, beam)
+            complete &= whole
+            table.append(front)
+            waiting[first] = []
+        here = table[first]
+        if here is None or not len(here.used):
+            continue
+        if stop():
+            return Found((), False)
+        for end in range(first + 1, count + 1):
+            found = options(first, end)
+            if found is None:
+                break
+            if len(found.tags):
+                waiting[end].append(_joined(here, found, needs, first, end))
+    front, whole = _merged(waiting[count], needs, count, beam)
+    table.append(front)
+    covers = () if front is None else tuple(_trace(table, count, state) for state in range(len(front.used)))
+    return Found(covers, complete and whole)
+
+
+def _joined(here: _Front, found: Options, needs: Needs, first: int, end: int) -> _Front:
+    """Every state with every option, less the hopeless."""
+    used = (here.used[:, None] + found.used[None]).reshape(-1, len(COLUMNS))
+    alive = np.nonzero(~needs.hopeless(used, end))[0]
+    state, option = np.divmod(alive, len(found.tags))
+    return _Front(used[alive], state, np.full(len(alive), first), found.tags[option])
+
+
+def _merged(parts: list[_Front], needs: Needs, end: int, beam: int) -> tuple[_Front | None, bool]:
+    parts = [part for part in parts if len(part.used)]
+    if not parts:
+        return None, True
+    used = np.concatenate([part.used for part in parts])
+    kept, whole = _pruned(used, needs, end, beam)
+    before, first, tags = (np.concatenate([getattr(p, n) for p in parts])[kept] for n in ("before", "first", "tags"))
+    return _Front(used[kept], before, first, tags), whole
+
+
+def _pruned(used: Floats, needs: Needs, end: int, beam: int) -> tuple[Ints, bool]:
+    """Numbers of the undominated states, the most promising first, and whether these are all."""
+    left = used @ needs.weights.T + needs.suffix[end] - needs.weights.sum(axis=1)
+    return undominated(used, left.max(axis=1) + 0.02 * used.sum(axis=1), beam)
+
+
+def undominated(used: Floats, rank: Floats, most: int) -> tuple[Ints, bool]:
+    """Numbers of rows that no other undercuts or equals in every column, lowest rank first; at most `most` of them.
+
+    `rank` must not be lower for a row that another one undercuts.
+    """
+    order = np.lexsort((used.sum(axis=1), rank))
+    rows = used[order]
+    kept: list[int] = []
+    numbers = np.arange(len(rows))
+    while len(rows) and len(kept) < most:
+        kept.append(int(numbers[0]))
+        better = (rows < rows[0] - 1e-12).any(axis=1)
+        rows, numbers = rows[better], numbers[better]
+    result: Ints = order[kept]
+    return result, not len(rows)
+
+
+def _trace(table: list[_Front | None], count: int, state: int) -> Cover:
+    end, steps = count, []
+    front = table[count]
+    assert front is not None
+    used = front.used[state]
+    while end:
+        front = table[end]
+        assert front is not None
+        first = int(front.first[state])
+        steps.append(Step(first, end, int(front.tags[state])))
+        state, end = int(front.before[state]), first
+    front = table[0]
+    assert front is not None
+    return Cover(int(front.tags[state]), tuple(reversed(steps)), used)
