@@ -117,6 +117,8 @@ class PipelineSpace:
         for name in ("shares", "homes", "batches", "places"):
             for values in getattr(self, name):
                 _ascending(name, values)
+        if self.assignment == "free" and self.batch_per == "chunk" and any(len(values) > 1 for values in self.batches):
+            raise UserError("search space: where any layer may be on any chunk, batches are chosen per layer")
         self._check_chunks()
         self._check_homes()
         _ascending("frames", self.frames)
