@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from copy import copy
 from functools import cached_property
 
 from dna.accelerator.chunk import Accelerator
@@ -18,11 +19,13 @@ from dna.errors import UserError
 
 
 class DoesNotEndError(UserError):
-    """Chunks would wait for each other for ever. `tensor` is the on-chip tensor that has no room, or None."""
+    """Chunks would wait for each other for ever. `tensor` is the on-chip tensor that has no room, or None; `link` the
+    writer and reader of the bank in which it has none."""
 
-    def __init__(self, message: str, tensor: str | None) -> None:
+    def __init__(self, message: str, tensor: str | None, link: tuple[int, int] | None = None) -> None:
         super().__init__(message)
         self.tensor = tensor
+        self.link = link
 
 
 class Plan:
@@ -38,6 +41,13 @@ class Plan:
         self.units = [chunk_units(lowered.layers, mapping, chunk) for chunk in range(count)]
         self.traffic = [chunk_traffic(lowered.layers, units) for units in self.units]
         self.hazards = Hazards(lowered, self.chunks, mapping.frames, self.traffic)
+
+    def on(self, accelerator: Accelerator) -> Plan:
+        """The same plan with other links: chunks must be equal, and nothing of what they do is worked out again."""
+        assert accelerator.chunks == self.accelerator.chunks, "a plan is made for its chunks"
+        other = copy(self)
+        other.accelerator = accelerator
+        return other
 
     @cached_property
     def of_reads(self) -> list[list[Needs]]:
@@ -111,4 +121,5 @@ def refuse(stuck: Sequence[Stuck], lowered: Lowered, accelerator: Accelerator, t
         f"tensor '{name}' does not fit in link {link.writer} to {link.reader} of {link.words} words: it would overwrite"
         f" what chunk {link.reader} still has to read; make the link larger or leave it in memory",
         name,
+        (link.writer, link.reader),
     )

@@ -8,12 +8,13 @@ rows makes its reader wait the least.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import torch
 
-from dna.accelerator.chunk import LINK_MEMORY, Accelerator, Chunk
+from dna.accelerator.chunk import LINK_MEMORY, Accelerator, Chunk, Memory
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.accelerator.tile import WORD, ceil_div
 from dna.compile.default_mapping import resident
@@ -22,7 +23,9 @@ from dna.cost.cycles import price
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
+from dna.search.groups import group
 from dna.search.mapping_space import UNMAPPED, candidates, decode, shape_of
+from dna.search.steady import ORDERS, group_candidates
 
 TOLERANCE = 1.02
 """Mappings within this factor of the fewest cycles count as equal."""
@@ -82,3 +85,41 @@ def banded(layer: Layer, chunk: Chunk, bank_words: int | None) -> LayerMapping:
     good = cycles <= best * TOLERANCE
     rank = torch.where(good, rows * UNMAPPED + (cycles - best), torch.iinfo(torch.int64).max)
     return decode(layer, chunk, int(rank.argmin()))
+
+
+def chip_choices(
+    layer: Layer,
+    chunk: Chunk,
+    memory: Memory,
+    frames: int,
+    count: int,
+    *,
+    chip_in: bool,
+    chip_out: bool,
+    bank_words: int | None = None,
+) -> list[LayerMapping]:
+    """Up to `count` mappings of a layer that reads (`chip_in`) or writes on chip, for groups of `frames` frames.
+
+    Best first: mappings of nearly equal cycles are in the order of their rows, the lowest bands first. `bank_words`: as
+    in `banded`. Weights are resident where they fit.
+    """
+    c = group_candidates(shape_of(layer), chunk.px)
+    interval = memory.beat_interval
+    cycles = group(layer, c, chunk, memory, frames).cycles(interval, interval, chip_in, chip_out)
+    rows = (c.lanes_y * c.lane_rows).clamp(max=layer.out_height)
+    if bank_words is not None:
+        row_words = ceil_div(layer.in_channels, WORD) * layer.in_width
+        band = ((rows - 1) * layer.stride[0] + layer.kernel[0]) * row_words
+        in_order = (c.order == 0) | (c.out_channels >= layer.group_outputs) | (frames > 1)
+        cycles = torch.where((BANDS * band <= bank_words) & in_order, cycles, UNMAPPED)
+    step = ((cycles.double() / cycles.min()).log() / math.log(TOLERANCE)).floor()
+    order = cycles.argsort(stable=True)
+    order = order[rows[order].argsort(stable=True)]
+    order = order[step[order].argsort(stable=True)]
+    found: dict[LayerMapping, None] = {}
+    for row in order[: 4 * count].tolist():
+        if cycles[row] < UNMAPPED and len(found) < count:
+            values = {f.name: int(getattr(c, f.name)[row]) for f in fields(c)}
+            mapping = LayerMapping(**{**values, "order": ORDERS[values["order"]]})  # type: ignore[arg-type]
+            found[resident(layer, chunk, mapping)] = None
+    return list(found)
