@@ -42,11 +42,21 @@ def doctor(quiet: bool) -> None:
 def boards(name: str | None) -> None:
     """List the boards, or show one: NAME or a YAML file of your own."""
     numbers = ("DSP", "BRAM36", "URAM", "LUT", "FF", "MHz")
+    figures = ("nm", "mm²", "memory kB", "multipliers", "MHz")
     rows = table("board", "part", *numbers, "ports", numbers=numbers)
+    chips = table("ASIC", *figures, "ports", numbers=figures)
     for entry in [name] if name else board_names():
         board = load_board(entry)
+        ports = f"{board.ports} × {board.port_bits} bit"
+        if board.technology is not None:
+            limits = (board.technology.node_nm, board.area_mm2, board.sram_kb, board.dsp, board.clock_mhz)
+            chips.add_row(board.name, *(f"{limit:g}" for limit in limits), ports)
+            continue
         counts = (board.dsp, board.bram36, board.uram, board.lut, board.ff, f"{board.clock_mhz:g}")
-        rows.add_row(board.name, board.part, *map(str, counts), f"{board.ports} × {board.port_bits} bit")
+        rows.add_row(board.name, board.part, *map(str, counts), ports)
     out = console()
-    out.print(rows)
-    out.print("\nThe clock is an assumption until a timing run says otherwise. Sources: the board files.", style="dim")
+    for shown in (rows, chips):
+        if shown.row_count:
+            out.print(shown)
+            out.print()
+    out.print("The clock is an assumption until a timing run says otherwise. Sources: the board files.", style="dim")

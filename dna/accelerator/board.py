@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 from dna.accelerator.chunk import Memory
 from dna.accelerator.technology import Technology
@@ -14,6 +15,7 @@ from dna.paths import boards
 from dna.record import from_plain, read_yaml
 
 ASIC_PART = "asic"
+ASIC_KEYS = ("multipliers", "area_mm2", "sram_kb")
 BLOCK_KB = 4.5
 """A block RAM of 36 Kb."""
 MOST_BLOCKS = 100_000
@@ -117,20 +119,26 @@ def load_board(name: str | Path) -> Board:
         path = boards() / f"{name}.yaml"
     content = read_yaml(path)
     if isinstance(content, Mapping):
-        content = {"name": path.stem, **_equivalents(content, path), **content}
+        content = {"name": path.stem, **_of_asic(content, path)}
     try:
         return from_plain(Board, content)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 
 
-def _equivalents(content: Mapping[str, object], path: Path) -> dict[str, object]:
-    """Of an ASIC's file: the FPGA resources that stand for what it has, so that every search can size its space."""
+def _of_asic(content: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """The content with the FPGA resources that stand for what an ASIC has, so that every search can size its space."""
     if "technology" not in content:
-        return {}
-    for name in ("dsp", "sram_kb"):
-        value = content.get(name)
-        if type(value) not in (int, float):
-            raise UserError(f"{path}: key '{name}' is missing, or no number")
-    blocks = int(float(str(content["sram_kb"])) / BLOCK_KB)
-    return {"part": ASIC_PART, "bram36": max(1, min(MOST_BLOCKS, blocks)), "uram": 0, "lut": NO_LIMIT, "ff": NO_LIMIT}
+        return dict(content)
+    result = dict(content)
+    for name in ASIC_KEYS:
+        if name not in content:
+            raise UserError(f"{path}: key '{name}' is missing")
+        if type(content[name]) not in (int, float):
+            raise UserError(f"{path}: {name}: is '{content[name]}'; it must be a number")
+    for name in ("dsp", "bram36", "uram", "lut", "ff"):
+        if name in content:
+            raise UserError(f"{path}: unknown key '{name}': an ASIC has {', '.join(ASIC_KEYS)}")
+    blocks = max(1, min(MOST_BLOCKS, int(content["sram_kb"] / BLOCK_KB)))
+    result |= {"dsp": result.pop("multipliers"), "bram36": blocks, "uram": 0, "lut": NO_LIMIT, "ff": NO_LIMIT}
+    return {"part": ASIC_PART, **result}

@@ -35,7 +35,9 @@ class Technology:
     flip_flop_pj: float
     """A flip-flop's clock edge, its value unchanged: what an idle register takes per cycle."""
     leakage_mw_per_mm2: float
-    """Logic and memories that do nothing."""
+    """Logic cells that do nothing."""
+    sram_leakage_mw_per_mm2: float
+    """Memories that do nothing."""
     gate_um2: float
     """A NAND gate of two inputs: a gate equivalent."""
     utilisation: float
