@@ -32,12 +32,12 @@ def search(problem: Problem, budget: Budget, seed: int = 0) -> SearchResult:
     space: Choices = problem.space
     axes = [axis for axis, width in enumerate(space.widths) if width > 1]
     study, options = _study(space, axes, seed)
-    while ledger.left:
-        trials = [study.ask(options) for _ in range(min(BATCH, ledger.left))]
+    while left := ledger.left:
+        trials = [study.ask(options) for _ in range(min(BATCH, left))]
         asked = torch.zeros(len(trials), len(space.widths), dtype=torch.int64)
         asked[:, axes] = torch.tensor([[trial.params[str(axis)] for axis in axes] for trial in trials]).long()
         designs = repaired(space, asked, space.sample(len(asked), generator), generator)
-        scores = ledger.price(designs).score.tolist()
+        scores = ledger.price(designs).guide.tolist()
         intact = (designs == asked).all(dim=1).tolist()
         for trial, design, same, score in zip(trials, designs[:, axes].tolist(), intact, scores, strict=True):
             _tell(study, trial, options, None if same else design, score)

@@ -24,6 +24,7 @@ from dna.accelerator.chunk import Chunk
 from dna.quantize.float_network import FloatNetwork
 from dna.search import counterfactual
 from dna.search.accelerator import AcceleratorProblem, LayerTables
+from dna.search.exchange import improve
 from dna.search.goal import Goal
 from dna.search.pricing import OperatorPrices, operator_prices
 from dna.search.problem import Budget, Ledger
@@ -168,7 +169,7 @@ class _Loop:
         found = self._problem(choice)
         ledger = Ledger(found, Budget())
         design = counterfactual.mode(found.space, self.logits, 0, self.generator)
-        counterfactual.improve(ledger, design, counterfactual.Settings().pairs, self.generator)
+        improve(ledger, design, counterfactual.Settings().pairs, self.generator)
         result = ledger.result("counterfactual")
         return Cosearched(
             choice=choice,

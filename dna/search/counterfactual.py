@@ -5,8 +5,9 @@ axis. That gives the exact gradient of the expected score in each axis' logits, 
 
     g[m, k] = pi[m, k] * (C[m, k] - sum_j pi[m, j] * C[m, j])
 
-Mirror steps follow it under an entropy term that is annealed away. A member whose distribution has settled is
-finished by exchanging pairs of axes, as is a random design beside it, and restarted.
+Mirror steps follow it under an entropy term that is annealed away. Where there are too many alternatives to price, a
+step takes some axes at a time. A member whose distribution has settled is finished by exchanging pairs of axes, as is a
+random design beside it, and restarted.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dna.search.problem import Budget, Ledger, Problem, SearchResult
-from dna.search.space import Space
+from dna.search.exchange import improve, single_changes
+from dna.search.problem import Budget, Choices, Ledger, Problem, SearchResult
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What may be tuned; the defaults serve one-chunk spaces of up to a hundred million designs."""
+    """What may be tuned; the defaults serve spaces from a handful of axes to some hundreds."""
 
     population: int = 4
     rate: float = 1.0
@@ -30,7 +31,9 @@ class Settings:
     temperature: float = 0.3
     """Weight of the entropy at a member's first step; falls linearly to 0 over `steps`."""
     steps: int = 20
-    """Steps until a member is finished and restarted."""
+    """Steps until a member is finished and restarted; fewer where they would take more than half of what is left."""
+    alternatives: int = 512
+    """Most designs priced per member and step: of more alternatives, those of axes drawn anew for each step."""
     spread: float = 0.5
     """Standard deviation of a member's first logits: members and restarts shall differ."""
     pairs: int = 4096
@@ -56,73 +59,40 @@ def mirror_step(logits: Tensor, costs: Tensor, rate: float, temperature: float) 
     return (1 - rate * temperature) * logits - rate * advantage(probabilities, costs)
 
 
-def single_changes(space: Space, design: Tensor) -> Tensor:
-    """The design with each axis set to each of its values, int64 `(sum of widths, axes)`; some may be illegal."""
-    rows = design.repeat(sum(space.widths), 1)
-    start = 0
-    for axis, width in enumerate(space.widths):
-        rows[start : start + width, axis] = torch.arange(width)
-        start += width
-    return rows
+def _some_axes(space: Choices, most: int, generator: torch.Generator) -> list[int]:
+    """All axes that have a choice or, where those have more than `most` values, as many random ones as fit, or one."""
+    free = [axis for axis, width in enumerate(space.widths) if width > 1]
+    if sum(space.widths[axis] for axis in free) <= most:
+        return free
+    chosen: list[int] = []
+    for position in torch.randperm(len(free), generator=generator).tolist():
+        if not chosen or most >= space.widths[free[position]]:
+            chosen.append(free[position])
+            most -= space.widths[free[position]]
+    return sorted(chosen)
 
 
-def pair_changes(space: Space, design: Tensor) -> Tensor:
-    """Legal designs that differ from the given one in exactly two axes, int64 `(N, axes)`."""
-    first = single_changes(space, design)
-    first = first[(first != design).sum(dim=1) == 1]
-    axis = (first != design).int().argmax(dim=1)
-    a, b = torch.triu_indices(len(first), len(first), 1)
-    keep = axis[a] != axis[b]
-    a, b = a[keep], b[keep]
-    rows = first[a].clone()
-    index = torch.arange(len(rows))
-    rows[index, axis[b]] = first[b, axis[b]]
-    return rows[space.legal(rows)]
-
-
-def _priced_alternatives(ledger: Ledger, designs: Tensor) -> Tensor:
-    """Score of each design with each axis set to each value, float64 `(members, sum of widths)`.
+def _priced_alternatives(ledger: Ledger, designs: Tensor, axes: list[int]) -> Tensor:
+    """Score of each design with each of the axes set to each value, float64 `(members, sum of their widths)`.
 
     An illegal alternative gets the worst score of its member's batch.
     """
     space = ledger.problem.space
-    rows = torch.cat([single_changes(space, design) for design in designs])
+    rows = torch.cat([single_changes(space, design, axes) for design in designs])
     legal = space.legal(rows)
     scores = torch.full((len(rows),), float("-inf"), dtype=torch.float64)
-    scores[legal] = ledger.price(rows[legal]).score
+    scores[legal] = ledger.price(rows[legal]).guide
     scores = scores.view(len(designs), -1)
     worst = scores.max(dim=1, keepdim=True).values
     return torch.where(legal.view_as(scores), scores, worst)
 
 
-def _sample(space: Space, logits: list[Tensor], member: int, generator: torch.Generator) -> Tensor:
+def _sample(space: Choices, logits: list[Tensor], member: int, generator: torch.Generator) -> Tensor:
     """A legal design from a member's distributions; after 64 illegal draws a uniform one."""
     draws = [torch.multinomial(x[member].softmax(-1), 64, replacement=True, generator=generator) for x in logits]
     rows = torch.stack(draws, dim=1)
     legal = torch.nonzero(space.legal(rows))
     return rows[legal[0, 0]] if len(legal) else space.sample(1, generator)[0]
-
-
-def improve(ledger: Ledger, design: Tensor, pairs: int, generator: torch.Generator) -> Tensor:
-    """Exchange single axes, then pairs, until nothing gains: one axis gives resources, another takes them."""
-    space = ledger.problem.space
-    best = design.clone()
-    best_score = float(ledger.price(best[None]).score)
-    gained = True
-    while gained and ledger.left:
-        gained = False
-        for neighbours in (single_changes, pair_changes):
-            rows = neighbours(space, best)
-            rows = rows[space.legal(rows)]
-            rows = rows[torch.randperm(len(rows), generator=generator)[: min(pairs, ledger.left)]]
-            if not len(rows):
-                continue
-            scores = ledger.price(rows).score
-            row = int(scores.argmin())
-            if float(scores[row]) < best_score - 1e-12:
-                best, best_score, gained = rows[row].clone(), float(scores[row]), True
-                break
-    return best
 
 
 def search(problem: Problem, budget: Budget, seed: int = 0, settings: Settings | None = None) -> SearchResult:
@@ -131,12 +101,8 @@ def search(problem: Problem, budget: Budget, seed: int = 0, settings: Settings |
     space = problem.space
     generator = torch.Generator().manual_seed(seed)
     ledger = Ledger(problem, budget)
-    per_design = sum(space.widths)
     while ledger.left:
-        members = max(1, min(settings.population, ledger.left // per_design))
-        if ledger.left < per_design:
-            ledger.price(space.sample(ledger.left, generator))
-            break
+        members = max(1, min(settings.population, ledger.left // (2 * _step_cost(space, settings))))
         logits = [settings.spread * _normal(members, width, generator) for width in space.widths]
         _descend(ledger, logits, settings, generator)
         starts = [mode(space, logits, member, generator) for member in range(members)]
@@ -147,28 +113,47 @@ def search(problem: Problem, budget: Budget, seed: int = 0, settings: Settings |
     return ledger.result("counterfactual")
 
 
+def _step_cost(space: Choices, settings: Settings) -> int:
+    """Most designs that a step prices per member."""
+    return max(1, max(space.widths), min(settings.alternatives, sum(width for width in space.widths if width > 1)))
+
+
 def _descend(ledger: Ledger, logits: list[Tensor], settings: Settings, generator: torch.Generator) -> None:
-    """Run a population's mirror steps in place, as far as the budget goes."""
-    for number in range(settings.steps):
-        if ledger.left < len(logits[0]) * sum(ledger.problem.space.widths):
+    """Run a population's mirror steps in place, with half of the budget that is left at most."""
+    per_step = len(logits[0]) * _step_cost(ledger.problem.space, settings)
+    steps = min(settings.steps, ledger.left // (2 * per_step))
+    half = ledger.seconds + (ledger.budget.seconds - ledger.seconds) / 2
+    for number in range(steps):
+        if ledger.seconds > half or not ledger.left:
             return
-        step(ledger, logits, settings.rate, settings.temperature * (1 - number / settings.steps), generator)
+        temperature = settings.temperature * (1 - number / steps)
+        step(ledger, logits, settings.rate, temperature, generator, settings.alternatives)
 
 
 def _normal(rows: int, columns: int, generator: torch.Generator) -> Tensor:
     return torch.randn(rows, columns, dtype=torch.float64, generator=generator)
 
 
-def step(ledger: Ledger, logits: list[Tensor], rate: float, temperature: float, generator: torch.Generator) -> None:
+def step(
+    ledger: Ledger,
+    logits: list[Tensor],
+    rate: float,
+    temperature: float,
+    generator: torch.Generator,
+    alternatives: int = Settings.alternatives,
+) -> None:
     """One mirror step of every member's logits, `(members, options)` per axis, in place of the list's entries."""
     space = ledger.problem.space
     designs = torch.stack([_sample(space, logits, member, generator) for member in range(len(logits[0]))])
-    costs = _priced_alternatives(ledger, designs).split(space.widths, dim=1)
-    for axis, cost in enumerate(costs):
+    axes = _some_axes(space, alternatives, generator)
+    if not axes:
+        return
+    costs = _priced_alternatives(ledger, designs, axes).split([space.widths[axis] for axis in axes], dim=1)
+    for axis, cost in zip(axes, costs, strict=True):
         logits[axis] = mirror_step(logits[axis], cost, rate, temperature)
 
 
-def mode(space: Space, logits: list[Tensor], member: int, generator: torch.Generator) -> Tensor:
+def mode(space: Choices, logits: list[Tensor], member: int, generator: torch.Generator) -> Tensor:
     """The most probable design of a member; a sample where that is illegal."""
     design = torch.stack([axis[member].argmax() for axis in logits])
     return design if bool(space.legal(design[None])) else _sample(space, logits, member, generator)

@@ -40,8 +40,8 @@ def search(problem: Problem, budget: Budget, seed: int = 0, settings: Settings |
     ledger = Ledger(problem, budget)
     alive = space.sample(min(settings.population, ledger.left), generator)
     fitness = _keys(ledger.price(alive))
-    while ledger.left:
-        count = min(settings.children, ledger.left)
+    while left := ledger.left:
+        count = min(settings.children, left)
         ranks = ranking(fitness)
         first, second = (_winners(ranks, count, settings.tournament, generator) for _ in range(2))
         children = _children(space, alive[first], alive[second], settings.crossover, generator)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -25,6 +25,9 @@ class Evaluation:
     cost: Tensor
     ratios: Tensor
     names: tuple[str, ...]
+    smooth: Tensor | None = None
+    """Like `cost`, positive, float64 `(N,)`, but falling also where what is not the bottleneck gets better: a norm in
+    place of a maximum. None: `cost` itself shows the way. Guides searches, decides nothing."""
 
     @property
     def feasible(self) -> Tensor:
@@ -38,8 +41,25 @@ class Evaluation:
 
     @property
     def score(self) -> Tensor:
-        """Logarithm of cost plus the penalised excess: what gradients follow, float64 `(N,)`."""
+        """Logarithm of cost plus the penalised excess, float64 `(N,)`."""
         return self.cost.log() + PENALTY * self.excess
+
+    @property
+    def guide(self) -> Tensor:
+        """The score with the smooth cost: what gradients follow, float64 `(N,)`."""
+        return (self.cost if self.smooth is None else self.smooth).log() + PENALTY * self.excess
+
+    def part(self, rows: Tensor | slice) -> Evaluation:
+        """That of some designs."""
+        smooth = None if self.smooth is None else self.smooth[rows]
+        return Evaluation(self.cost[rows], self.ratios[rows], self.names, smooth)
+
+
+def joined(parts: Sequence[Evaluation]) -> Evaluation:
+    """The evaluation of several batches of one problem, one after the other."""
+    smooth = None if parts[0].smooth is None else torch.cat([part.smooth for part in parts if part.smooth is not None])
+    costs, ratios = torch.cat([part.cost for part in parts]), torch.cat([part.ratios for part in parts])
+    return Evaluation(costs, ratios, parts[0].names, smooth)
 
 
 class Choices(Protocol):
@@ -139,13 +159,18 @@ class Ledger:
         return min(1.0, max(self.evaluations / self.budget.evaluations, self.seconds / self.budget.seconds))
 
     def price(self, designs: Tensor) -> Evaluation:
-        """Price a batch `(N, axes)` and remember its best design. Ties keep the earlier one."""
+        """Price a batch `(N, axes)` and remember its best design. Ties keep the earlier one.
+
+        An empty batch changes nothing: time may end between a look at `left` and the next.
+        """
         evaluation = self.problem.evaluate(designs)
         self.record(designs, evaluation, len(designs))
         return evaluation
 
     def record(self, designs: Tensor, evaluation: Evaluation, count: int) -> None:
         """Count `count` evaluations and take over the best of the rows given."""
+        if not len(designs):
+            return
         self.evaluations += count
         excess, cost = evaluation.excess, evaluation.cost
         least = torch.nonzero(excess == excess.min())[:, 0]

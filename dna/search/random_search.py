@@ -13,6 +13,6 @@ def search(problem: Problem, budget: Budget, seed: int = 0) -> SearchResult:
     """Draw legal designs until the budget is spent; the best feasible one wins."""
     generator = torch.Generator().manual_seed(seed)
     ledger = Ledger(problem, budget)
-    while ledger.left:
-        ledger.price(problem.space.sample(min(BATCH, ledger.left), generator))
+    while left := ledger.left:
+        ledger.price(problem.space.sample(min(BATCH, left), generator))
     return ledger.result("random")

@@ -1,7 +1,7 @@
 """Policy gradient over independent categorical choices: REINFORCE (Williams, 1992).
 
 A policy has one softmax per axis. Each step samples a batch of designs, subtracts a moving average of the reward, minus
-the score, and follows the gradient of log-probability times advantage plus an entropy bonus with Adam.
+the guide, and follows the gradient of log-probability times advantage plus an entropy bonus with Adam.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ def search(problem: Problem, budget: Budget, seed: int = 0, settings: Settings |
     logits = torch.zeros(blocked.shape, dtype=torch.float64, requires_grad=True)
     adam = torch.optim.Adam([logits], lr=settings.rate)
     average: float | None = None
-    while ledger.left:
+    while left := ledger.left:
         designs = _sample(space, logits.detach().masked_fill(blocked, -torch.inf), settings.batch, generator)
-        designs = designs[: ledger.left]
-        rewards = -ledger.price(designs).score
+        designs = designs[:left]
+        rewards = -ledger.price(designs).guide
         average = float(rewards.mean()) if average is None else average
         adam.zero_grad()
         loss(logits, blocked, designs, rewards - average, settings.entropy).backward()  # type: ignore[no-untyped-call]

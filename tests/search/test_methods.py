@@ -1,13 +1,14 @@
+import math
 import time
 from dataclasses import dataclass
 
 import pytest
 import torch
 
-from dna.search import counterfactual, evolutionary, reinforce
+from dna.search import counterfactual, evolutionary, exchange, reinforce
 from dna.search.legal import repaired
 from dna.search.methods import SEARCHERS as METHODS
-from dna.search.problem import Budget, Evaluation
+from dna.search.problem import PENALTY, Budget, Evaluation, Ledger, joined
 from dna.search.space import default_space
 from tests.search.toy import Toy, small_space
 
@@ -48,7 +49,7 @@ def test_infeasible_search_returns_the_closest_and_names_the_constraint():
 def test_single_changes_are_every_value_of_every_axis():
     space = small_space()
     design = space.sample(1, torch.Generator().manual_seed(0))[0]
-    rows = counterfactual.single_changes(space, design)
+    rows = exchange.single_changes(space, design)
     assert len(rows) == sum(space.widths)
     assert int((rows != design).sum(dim=1).max()) == 1
     assert len(torch.unique(rows, dim=0)) == 1 + sum(width - 1 for width in space.widths)
@@ -59,13 +60,13 @@ def test_pair_changes_are_every_legal_pair():
     design = space.sample(1, torch.Generator().manual_seed(0))[0]
     everything = space.enumerate(space.arrays)
     expected = everything[(everything != design).sum(dim=1) == 2]
-    found = counterfactual.pair_changes(space, design)
+    found = exchange.pair_changes(space, design)
     assert torch.equal(torch.unique(found, dim=0), torch.unique(expected, dim=0)) and len(found) == len(expected)
 
 
 @dataclass(frozen=True)
 class Tiny:
-    """Three axes with a choice, 64 designs, of which those with an even sum of indices may not be priced but for one corner."""
+    """Three axes with a choice, 64 designs; those with an even sum of indices, but for one, may not be priced."""
 
     widths: tuple[int, ...] = (4, 4, 1, 4)
 
@@ -168,3 +169,82 @@ def test_the_policy_gradient_is_that_of_the_expected_reward():
     entropies = [-(p * p.log()).sum() for p in (logits[0, :2].softmax(0), logits[1].softmax(0))]
     (expected,) = torch.autograd.grad(-(entropies[0] + entropies[1]) / 2, logits)
     assert torch.allclose(bonus, expected)
+
+
+def test_pairs_are_foretold_exactly_where_changes_add_up():
+    """One axis gives what another takes: the pair is first, though neither change helps on its own."""
+    standing = Evaluation(torch.tensor([10.0]), torch.tensor([[1.0, 0.5]]), ("dsp", "lut"))
+    changes = Evaluation(
+        torch.tensor([10.0, 5.0, 9.9]), torch.tensor([[0.5, 0.5], [1.5, 0.5], [1.2, 0.5]]), ("dsp", "lut")
+    )
+    here = exchange.Standing(Ledger(Tiny(), Budget()), torch.zeros(4), standing, smooth=False)
+    found = here.foretold(changes)
+    assert torch.equal(found, found.T) and float(found[0, 1]) == pytest.approx(math.log(5.0))
+    assert float(found[1, 2]) == pytest.approx(math.log(4.95) + PENALTY * math.log(1.7))
+    assert int(found.argmin()) == 1
+
+
+@dataclass(frozen=True)
+class Stages:
+    """Stages in a row, each with its own array out of common multipliers: the slowest counts, equal shares are best."""
+
+    work: tuple[float, ...]
+    levels: int
+    budget: float
+
+    @property
+    def space(self) -> "Stages":
+        return self
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        return (self.levels,) * len(self.work)
+
+    def legal(self, designs):
+        return torch.ones(len(designs), dtype=torch.bool)
+
+    def sample(self, count, generator):
+        return torch.randint(self.levels, (count, len(self.work)), generator=generator)
+
+    def evaluate(self, designs):
+        used = designs.double() + 1
+        time = torch.tensor(self.work).double() / used
+        ratios = (used.sum(dim=1) / self.budget)[:, None]
+        return Evaluation(time.max(dim=1).values, ratios, ("multipliers",), time.norm(p=16, dim=1))
+
+
+def test_counterfactual_balances_hundreds_of_stages():
+    """120 axes of 16 values, 16^120 designs: what is best is known, stages with time to spare give to the slowest."""
+    work = tuple(8.0 + i % 5 for i in range(120))
+    stages = Stages(work, 16, budget=sum(work))  # work / used = 1 everywhere is the optimum
+    result = counterfactual.search(stages, Budget(evaluations=20_000), 0)
+    assert result.evaluations == 20_000 and result.feasible and 1 <= result.cost <= 1.5
+    rivals = [METHODS[name](stages, Budget(evaluations=20_000), 0).cost for name in ("evolutionary", "random")]
+    assert min(rivals) > 2
+
+
+def test_steps_of_a_large_space_take_some_axes_at_a_time():
+    stages = Stages((10.0,) * 50, 16, budget=500.0)
+    ledger = Ledger(stages, Budget())
+    generator = torch.Generator().manual_seed(0)
+    logits = [torch.zeros(2, 16, dtype=torch.float64) for _ in range(50)]
+    counterfactual.step(ledger, logits, 1.0, 0.0, generator, alternatives=100)
+    moved = [bool(axis.any()) for axis in logits]
+    assert ledger.evaluations == 2 * 6 * 16 and sum(moved) <= 6
+
+
+def test_gains_that_do_not_collide_go_together():
+    design = torch.tensor([1, 1, 1, 1, 1])
+    rows = torch.tensor(
+        [[2, 1, 1, 1, 1], [3, 1, 1, 1, 1], [1, 5, 1, 1, 1], [1, 1, 4, 4, 1], [1, 1, 7, 1, 1], [1, 1, 1, 1, 0]]
+    )
+    assert exchange.joint_changes(design, rows).tolist() == [[2, 5, 1, 1, 1], [2, 5, 4, 4, 0]]
+    assert exchange.joint_changes(design, rows[:2]).tolist() == []
+
+
+def test_parts_and_joins_of_evaluations():
+    whole = Evaluation(torch.arange(4.0), torch.arange(8.0).view(4, 2), ("a", "b"), torch.arange(4.0) + 1)
+    again = joined([whole.part(slice(0, 1)), whole.part(torch.tensor([1, 2, 3]))])
+    for name in ("cost", "ratios", "smooth"):
+        assert torch.equal(getattr(again, name), getattr(whole, name))
+    assert joined([Evaluation(whole.cost, whole.ratios, whole.names)]).smooth is None
