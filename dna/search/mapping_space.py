@@ -190,8 +190,19 @@ def compute_bound(layer: Layer, values: Mapping[str, Tensor]) -> Tensor:
     return array.maximum(-(-pixels * layer.out_channels // values["post_lanes"]))
 
 
-def port_bound(layer: Layer, values: Mapping[str, Tensor], memory: Memory) -> Tensor:
-    """Cycles below which no mapping can go on each array, int64 `(A,)`: every byte passes a port once."""
+def port_bound(
+    layer: Layer,
+    values: Mapping[str, Tensor],
+    memory: Memory,
+    frames: int = 1,
+    chip_in: bool = False,
+    chip_out: bool = False,
+) -> Tensor:
+    """Cycles of a group of frames below which no mapping's memory ports can go on each array, int64 `(A,)`.
+
+    Every byte of input and output passes once per frame, unless it is in a link (`chip_in`, `chip_out`), and every
+    weight once per group.
+    """
     per_word = memory.beat_interval * (WORD_BYTES // values["port_bytes"])
     rows = _touched(layer.out_height, layer.stride[0], layer.kernel[0], layer.padding[0], layer.in_height)
     cols = _touched(layer.out_width, layer.stride[1], layer.kernel[1], layer.padding[1], layer.in_width)
@@ -199,6 +210,7 @@ def port_bound(layer: Layer, values: Mapping[str, Tensor], memory: Memory) -> Te
     outputs = layer.out_height * layer.out_width * ceil_div(layer.out_channels, WORD_BYTES)
     if layer.residual is not None:
         inputs += outputs
+    inputs, outputs = frames * inputs * (not chip_in), frames * outputs * (not chip_out)
     weights = math.prod(layer.weight_shape or (0,)) // WORD_BYTES
     reads = torch.where(values["ports"] == 1, inputs + weights, max(inputs, weights))
     return per_word * reads.clamp(min=outputs)

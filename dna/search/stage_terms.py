@@ -1,0 +1,298 @@
+"""Steady-state cycles of a layer's choices on arrays: what each engine of a chunk is busy with, in closed form.
+
+A group of frames goes through a layer while the layer before prefetches and the layer after waits for nothing, so the
+busiest engine decides: array, a port, or two slots of a buffer taking turns. Where a layer reads what its chunk
+has just written, the wait for that comes on top: for frames in a group less than for a frame alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dna.accelerator import tile
+from dna.accelerator.chunk import LINK_MEMORY, PAGE_INSTRUCTIONS, Memory
+from dna.accelerator.isa import INSTRUCTION_BYTES, WORD_BYTES, field_limit
+from dna.cost.cycles import CONSTANTS
+from dna.cost.mapping_limits import legal
+from dna.network.layer import Layer
+from dna.search.stage_choices import Channels, Choices
+
+PROGRAM_WORDS = INSTRUCTION_BYTES // WORD_BYTES
+TURN = LINK_MEMORY.read_latency + 6
+"""Cycles that a port loses, beside the memory's latency, when it goes from a link to memory and back."""
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Where a layer's operands are, and how many frames go through it at a time."""
+
+    memory: Memory
+    """What the chunk's ports see of the board's memory: `beat_interval` is the chunk's share."""
+    frames: int = 1
+    chip_in: bool = False
+    """Input and residual come from a link."""
+    chip_out: bool = False
+    """The output goes to a link."""
+    chained: bool = True
+    """It reads what its chunk has written just before."""
+
+    @property
+    def source(self) -> Memory:
+        return LINK_MEMORY if self.chip_in else self.memory
+
+    @property
+    def target(self) -> Memory:
+        return LINK_MEMORY if self.chip_out else self.memory
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayTerms:
+    """What C choices take of A arrays, whatever the memory; float64 `(A, C)`, of one frame."""
+
+    fits: Tensor
+    """Whether the choice can be compiled, were all buffers large enough; bool."""
+    tile_cycles: Tensor
+    """Array cycles of all channels of a tile of pixels."""
+    first_part: Tensor
+    """Array cycles of a tile's first channels."""
+    everything: Tensor
+    """Array cycles."""
+    drain: Tensor
+    """From the last MAC cycle to the end of the post-processing."""
+    weight_words: Tensor
+    """Words of all weights and parameters, once."""
+    weight_need: Tensor
+    """Depth of the weight buffer, int64."""
+    param_need: Tensor
+
+
+def array_terms(layer: Layer, c: Choices, values: Mapping[str, Tensor]) -> ArrayTerms:
+    """Terms of all choices on A arrays; `values`: the arrays' parameters, int64 `(A,)` each."""
+    a = {name: value[:, None] for name, value in values.items()}
+    k, per_channel = c.channels, int(layer.per_channel)
+    last_inputs = (layer.group_inputs - 1) % k.in_channels + 1
+    full = (layer.group_inputs - last_inputs) // k.in_channels
+    steps = tile.steps(last_inputs, a["ic"], per_channel)
+    last_rows = (layer.kernel[0] - 1) % k.kernel_rows + 1
+    last_mac = tile.mac_cycles(last_rows, layer.kernel[1], steps)
+    if not layer.per_channel:
+        steps = steps + full * tile.steps(k.in_channels, a["ic"], per_channel)
+    mac = tile.mac_cycles(layer.kernel[0], layer.kernel[1], steps)
+
+    parts = tile.tiles(layer.group_outputs, k.out_channels)
+    last_channels = layer.group_outputs - (parts - 1) * k.out_channels
+    groups = tile.output_groups(k.out_channels, a["oc"], per_channel)
+    last_groups = tile.output_groups(last_channels, a["oc"], per_channel)
+    all_groups = layer.groups * ((parts - 1) * groups + last_groups)
+    slots = tile.post_slices(a["oc"], a["post_lanes"], per_channel)
+    last_slots = tile.post_slices_last(last_channels, a["oc"], a["post_lanes"], per_channel)
+    weight_need, param_need, words = _weights(layer, k, a, groups, last_groups, last_channels)
+
+    def spread(values_: Tensor) -> Tensor:
+        return values_.double().expand(len(a["oc"]), -1)[:, c.channel]
+
+    free = torch.where(a["dataflow"] == 0, last_mac, 1)
+    idle = (c.lanes * slots - spread(free)).clamp(min=0)
+    pixel_cycles = c.lane_pixels * (spread(mac) + idle)
+    tile_cycles = spread(all_groups) * pixel_cycles
+    first_part = spread(torch.where(parts > 1, groups, last_groups)) * pixel_cycles
+    return ArrayTerms(
+        fits=_fits(layer, c, a, values, idle),
+        tile_cycles=tile_cycles,
+        first_part=first_part,
+        everything=c.spatial * tile_cycles,
+        drain=CONSTANTS.post + c.lanes * spread(last_slots) - idle,
+        weight_words=spread(words),
+        weight_need=weight_need.expand(len(a["oc"]), -1)[:, c.channel],
+        param_need=param_need.expand(len(a["oc"]), -1)[:, c.channel],
+    )
+
+
+def _weights(
+    layer: Layer, k: Channels, a: Mapping[str, Tensor], groups: Tensor, last_groups: Tensor, last_channels: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Depths of the weight and parameter buffers, and words of all weights and parameters: int64 `(A, K)`."""
+    per_channel, parts = int(layer.per_channel), tile.tiles(layer.group_outputs, k.out_channels)
+    of_tile = tile.param_buffer_words(k.out_channels, a["post_lanes"])
+    params = layer.groups * ((parts - 1) * of_tile + tile.param_buffer_words(last_channels, a["post_lanes"]))
+    words = tile.param_stream_words(params, a["post_lanes"])
+    kept = k.resident == 1
+    param_need = 2 * torch.where(kept, params, of_tile)
+    if not layer.has_weights:
+        return torch.zeros_like(param_need), param_need, words
+    inputs = k.out_channels if layer.per_channel else k.in_channels
+    steps, whole = (tile.steps(n, a["ic"], per_channel) for n in (inputs, layer.group_inputs))
+    width = layer.kernel[1]
+    need = tile.weight_buffer_words(groups, k.kernel_rows, width, steps, a["ic"], per_channel)
+    all_groups = layer.groups * ((parts - 1) * groups + last_groups)
+    stored = tile.weight_buffer_words(all_groups, layer.kernel[0], width, whole, a["ic"], per_channel)
+    words = words + tile.weight_stream_words(stored, a["oc"], a["ic"])
+    return 2 * torch.where(kept, stored, need), param_need, words
+
+
+def _fits(layer: Layer, c: Choices, a: Mapping[str, Tensor], values: Mapping[str, Tensor], idle: Tensor) -> Tensor:
+    """Legality of each choice on each array, bool `(A, C)`; what no array changes is checked on one."""
+    k, per_channel = c.channels, int(layer.per_channel)
+    most = {name: value.max().reshape(1, 1) for name, value in values.items()}
+    if not layer.computes:
+        return torch.zeros_like(idle, dtype=torch.bool)
+    groups = tile.output_groups(k.out_channels, a["oc"], per_channel).expand(len(a["oc"]), -1)
+    steps = tile.steps(k.in_channels, a["ic"], per_channel)
+    fits = (groups <= field_limit("TILE", "groups")) & (steps <= field_limit("TILE", "steps"))
+    # The rest of the limits, on an array of one group and one step at a time.
+    plain = {**most, "oc": torch.full((1, 1), 128), "ic": torch.full((1, 1), 16), "dataflow": torch.ones(1, 1).long()}
+    plain |= {"sum_words": torch.full((1, 1), 2**40), "post_lanes": torch.full((1, 1), 16)}
+    wide = fits[:, c.channel] & legal(layer, c.candidates, {**plain, "residual": torch.ones(1, 1).long()})
+    sums = tile.sum_places(c.lane_pixels, groups[:, c.channel].double(), (c.slices > 1) * 1, a["dataflow"])
+    wide = wide & (sums <= a["sum_words"].clamp(min=1)) & (idle <= field_limit("TILE", "idle"))
+    return wide & (a["residual"] == 1) if layer.residual is not None else wide
+
+
+@dataclass(frozen=True, eq=False)
+class StageCycles:
+    """Cycles of a group of frames, float64 `(A, C)`: in all, and of them those that the memory ports are busy."""
+
+    cycles: Tensor
+    array: Tensor
+    memory: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class _Flow:
+    """Jobs and words of a group of frames, and what they take of the ports; float64, broadcast to `(A, C)`."""
+
+    loads: Tensor
+    """Input tiles of one frame."""
+    out_tiles: Tensor
+    steps: Tensor
+    per_word: Tensor
+    """Cycles per word of memory, of the input and of the output."""
+    of_in: Tensor
+    of_out: Tensor
+    per_load: Tensor
+    """Port cycles of one input tile."""
+    inputs: Tensor
+    """Port 0: inputs and residuals."""
+    weight_loads: Tensor
+    weights: Tensor
+    program: Tensor
+    switches: Tensor
+    """What a single port loses between link and memory."""
+    residual_words: Tensor
+    """Of one output tile."""
+    out_words: Tensor
+
+
+def _flow(layer: Layer, c: Choices, t: ArrayTerms, a: Mapping[str, Tensor], traffic: Traffic) -> _Flow:
+    n = traffic.frames
+    loads = c.loads * c.again if n > 1 else c.loads
+    out_tiles = c.spatial * c.tiles
+    steps = out_tiles * c.slices
+    words = layer.out_height * layer.out_width * tile.channel_words(layer.out_channels)
+    residual = int(layer.residual is not None)
+    per_word = traffic.memory.beat_interval * (WORD_BYTES / a["port_bytes"])
+    link = torch.ones_like(per_word)
+    of_in, of_out = (link if traffic.chip_in else per_word), (link if traffic.chip_out else per_word)
+    per_load = _load_cycles(c.input_words / c.loads, c.run, a, traffic.source, of_in)
+    inputs = n * (loads * per_load + residual * words * of_in)
+    weight_loads = torch.where(c.once, c.weight_loads, n * c.weight_loads)
+    jobs = 1 + n * (loads + steps + (1 + residual) * out_tiles) + (1 + int(layer.has_weights)) * weight_loads
+    visits = weight_loads + jobs / PAGE_INSTRUCTIONS
+    return _Flow(
+        loads=loads,
+        out_tiles=out_tiles,
+        steps=steps,
+        per_word=per_word,
+        of_in=of_in,
+        of_out=of_out,
+        per_load=per_load,
+        # The lanes' geometry changes when all earlier words are in: the first LOAD's latency is seen.
+        inputs=inputs + traffic.source.read_latency + CONSTANTS.load + a["px"],
+        weight_loads=weight_loads,
+        weights=torch.where(c.once, 1.0, n * c.weight_repeats) * t.weight_words * per_word,
+        program=PROGRAM_WORDS * jobs * per_word,
+        switches=int(traffic.chip_in) * visits * (traffic.memory.read_latency + TURN),
+        residual_words=residual * words / out_tiles,
+        out_words=words / out_tiles,
+    )
+
+
+def stage_cycles(
+    layer: Layer, c: Choices, terms: ArrayTerms, values: Mapping[str, Tensor], traffic: Traffic
+) -> StageCycles:
+    """Prices all choices; `values` as for `array_terms`."""
+    a = {name: value[:, None].double() for name, value in values.items()}
+    n, k, f = traffic.frames, CONSTANTS, _flow(layer, c, terms, a, traffic)
+    single = a["ports"] == 1
+    others = f.weights + f.program
+    reads = torch.where(single, f.inputs + others + f.switches, f.inputs.maximum(others))
+    writes = n * f.out_words * f.out_tiles * f.of_out
+    array = n * (terms.everything + f.steps * k.tile) + a["px"] + k.layer
+    busy = (array + terms.drain.clamp(min=0)).maximum(reads).maximum(writes)
+    busy = busy.maximum(_turns(terms, f, a, traffic))
+    busy = torch.where(single, busy.maximum(array + _blocked(terms, f, traffic)), busy)
+    if traffic.chained:
+        busy = busy.maximum(_chain(c, terms, f, traffic))
+    memory = others if traffic.chip_in else reads
+    memory = memory if traffic.chip_out else memory.maximum(writes)
+    return StageCycles(busy.ceil(), array, memory)
+
+
+def _turns(t: ArrayTerms, f: _Flow, a: Mapping[str, Tensor], traffic: Traffic) -> Tensor:
+    """Two slots of a buffer taking turns: the next tile is asked for when the one before it in its slot was used."""
+    n, k, everything = traffic.frames, CONSTANTS, t.everything
+    inputs = (n * f.loads / 2).floor() * (_input_turn(t, f, traffic))
+    weight_turn = traffic.memory.read_latency + k.load + f.weights / f.weight_loads
+    weights = (f.weight_loads / 2).floor() * (n * everything / f.weight_loads + weight_turn)
+    stored = k.store_read + f.out_words * (WORD_BYTES / a["port_bytes"])
+    stores = ((n * f.out_tiles - 1) / 2).floor() * (everything / f.out_tiles + t.drain + stored)
+    return inputs.maximum(weights).maximum(stores)
+
+
+def _input_turn(t: ArrayTerms, f: _Flow, traffic: Traffic) -> Tensor:
+    return t.everything / f.loads + traffic.source.read_latency + CONSTANTS.load + f.per_load
+
+
+def _blocked(t: ArrayTerms, f: _Flow, traffic: Traffic) -> Tensor:
+    """What the array waits where one port loads all: the seldom ones of inputs and weights stand behind the others.
+
+    Those are two tiles ahead at most, so the array has their cycles to go on with while a large tile is loaded.
+    """
+    n, latency = traffic.frames, traffic.memory.read_latency + CONSTANTS.load
+    inputs, everything = n * f.loads, n * t.everything
+    per_weight = f.weights / f.weight_loads
+    many_inputs = f.weight_loads * (per_weight + 2 * f.per_load + latency - 2 * everything / inputs).clamp(min=0)
+    many_weights = inputs * (f.per_load + 2 * per_weight + latency - 2 * everything / f.weight_loads).clamp(min=0)
+    seldom = torch.where(inputs >= 2 * f.weight_loads, many_inputs, 0.0)
+    return torch.where(f.weight_loads >= 2 * inputs, many_weights, seldom)
+
+
+def _chain(c: Choices, t: ArrayTerms, f: _Flow, traffic: Traffic) -> Tensor:
+    """Cycles from the commit that its input waits for to its own, where a layer reads what was written just before."""
+    n, k = traffic.frames, CONSTANTS
+    first = traffic.source.read_latency + k.load + f.per_load + f.residual_words * f.of_in
+    tail = t.drain + k.store + traffic.target.write_latency + f.out_words * f.of_out
+    if n > 1:
+        # The first frame is there while the others are still computed.
+        slack = (n - 1) * torch.where(c.part == 1, t.everything / c.tiles, t.everything)
+        return n * t.everything + (first + tail - slack).clamp(min=0)
+    row = c.across * torch.where(c.part == 1, t.first_part, t.tile_cycles)
+    rest = t.everything - c.down * row
+    loads = (c.waiting * c.loads / c.down).floor().clamp(min=1)
+    per_tile = t.everything / c.loads
+    array = c.waiting * row + rest
+    array = array.maximum((loads - 1) * f.per_load + per_tile)
+    array = array.maximum(((loads - 1) / 2).floor() * _input_turn(t, f, traffic) + per_tile)
+    return first + array + tail
+
+
+def _load_cycles(words: Tensor, run: Tensor, a: Mapping[str, Tensor], memory: Memory, per_word: Tensor) -> Tensor:
+    """Port cycles of a LOAD: its words, or its bursts where too few in flight hide the latency."""
+    run = run.minimum(words)
+    bursts = words / run * (run / (a["burst_beats"] * a["port_bytes"] / WORD_BYTES)).ceil()
+    turn = memory.read_latency + CONSTANTS.burst + words * per_word / bursts
+    return (words * per_word).maximum((bursts - 1) / a["outstanding"] * turn)
