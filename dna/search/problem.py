@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -184,6 +185,19 @@ class Ledger:
                 self.times.append(self.seconds)
         if self.budget.watch is not None:
             self.budget.watch(self.spent)
+
+    def take(self, result: SearchResult) -> None:
+        """Count another search's evaluations as if they had been made here, the clock having started with it."""
+        offset = self.evaluations
+        self.evaluations += result.evaluations
+        excess = sum(math.log(max(1.0, ratio)) for ratio in result.ratios.values())
+        if (excess, result.cost) < self.best_key:
+            self.best, self.best_key, self.best_ratios = result.design, (excess, result.cost), dict(result.ratios)
+        kept = self.trace[-1][1] if self.trace else math.inf
+        for (count, cost), seconds in zip(result.trace, result.times, strict=True):
+            if cost < kept:
+                self.trace.append((offset + count, cost))
+                self.times.append(seconds)
 
     def result(self, method: str, lower_bound: float | None = None) -> SearchResult:
         if self.best is None:
