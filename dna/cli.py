@@ -25,6 +25,7 @@ OVERVIEW = """Co-searches a convolutional network and its accelerator, and write
   dna report                   one HTML page                       -> runs/zc706-001/report
 
 \b
+  dna space                    what a search chooses from, with what it means
   dna networks                 networks to begin with; dna search --network takes one, or an ONNX file
   dna export --onnx FILE       the integer network for other tools
 
@@ -40,6 +41,7 @@ class LazyGroup(click.Group):
         "boards": ("dna.cli_info", "boards"),
         "networks": ("dna.cli_networks", "networks"),
         "search": ("dna.cli_search", "search"),
+        "space": ("dna.cli_space", "space"),
         "generate": ("dna.cli_project", "generate"),
         "verify": ("dna.cli_project", "verify"),
         "diff": ("dna.cli_project", "diff"),

@@ -89,7 +89,7 @@ class PipelineLists:
             if self.assignment == "contiguous" and home[-1] - home[0] != len(home) - 1:
                 raise UserError(f"layer '{layer.name}': the chunks it may be on must be a run of numbers")
         for number in self.chunks:
-            if not self._assignments(number):
+            if not self.assignments(number):
                 raise UserError(f"search space: no assignment of {len(self.layers)} layers to {number} chunks is left")
 
     @cached_property
@@ -180,7 +180,7 @@ class PipelineLists:
     def _cuts_of(self, number: int) -> Cuts:
         return Cuts(self._cuts.low[: number - 1], self._cuts.high[: number - 1])
 
-    def _assignments(self, number: int) -> int:
+    def assignments(self, number: int) -> int:
         """How many there are with so many chunks."""
         if any(home[0] >= number for home in self.homes):
             return 0
@@ -195,7 +195,7 @@ class PipelineLists:
         counts = {}
         for row, number in enumerate(self.chunks):
             chunks = math.prod(self.spaces[k].size * len(self.shares[k]) for k in range(number))
-            common = chunks * self._assignments(number) * math.prod(len(place) for place in self._places)
+            common = chunks * self.assignments(number) * math.prod(len(place) for place in self._places)
             for column, frames in enumerate(self.frames):
                 used = self.batches if self.batch_per == "layer" else self.batches[:number]
                 counts[row, column] = common * math.prod(sum(frames % b == 0 for b in values) for values in used)

@@ -26,6 +26,7 @@ from dna.network.layer import Layer
 from dna.search.pipeline_lists import Assignment, BatchPer, PipelineLists
 from dna.search.point import Point
 from dna.search.space import Space
+from dna.search.space_table import SpaceRow, space_rows
 
 SHARES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 24, 32, 48, 64, 128, 256, 1000)
 FRAMES = (1, 2, 4, 8)
@@ -310,6 +311,10 @@ class PipelineSpace(PipelineLists):
             factors.append(([start + i], torch.tensor(fitting)[:, None]))
         start = self._columns("places").start
         return factors + [([start + i], torch.arange(len(p))[:, None]) for i, p in enumerate(self._places)]
+
+    def table(self) -> list[SpaceRow]:
+        """The space for people, a line for each kind of choice."""
+        return space_rows(self)
 
     def logits(self, generator: torch.Generator, spread: float = 0.5) -> list[Tensor]:
         """First parameters of a categorical (Gumbel) distribution per axis: normal, float64 `(width,)` each."""
