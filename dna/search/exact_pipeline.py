@@ -68,9 +68,10 @@ class _Entry:
     array: int
     buffers: int
 
-    @property
-    def tag(self) -> int:
-        return ((self.menu * 64 + self.share) * 4096 + self.array) * 4096 + self.buffers
+    @staticmethod
+    def tags(menu: int, share: int, arrays: Ints, buffers: Ints) -> Ints:
+        """A number for each entry."""
+        return ((menu * 64 + share) * 4096 + arrays) * 4096 + buffers
 
     @staticmethod
     def of(tag: int) -> _Entry:
@@ -107,8 +108,9 @@ class _Tables:
     def __init__(self, layers: Sequence[Layer], board: Board, limits: Limits, frames: int) -> None:
         self.layers, self.frames, self.limits = layers, frames, limits
         self.menus = (dsp_menu(layers, board.dsp), lut_menu(layers))
-        self.prices = tuple(StageTables(menu, board.memory) for menu in self.menus)
         self.shares = tuple(s for s in SHARES if 1 / s <= limits.words)
+        modes = tuple(Mode(share, frames) for share in self.shares)
+        self.prices = tuple(StageTables(menu, board.memory, modes) for menu in self.menus)
         self.fractions = [
             {share: _by_order(menu, limits.fractions(menu.used, share)) for share in self.shares} for menu in self.menus
         ]
@@ -227,8 +229,7 @@ class _Variant:
         places = fits[arrays].argmax(axis=1)
         buffers = self.tables.menus[menu].order[arrays, places]
         used = self.tables.fractions[menu][share][arrays, places]
-        tags = [_Entry(menu, share, int(a), int(b)).tag for a, b in zip(arrays, buffers, strict=True)]
-        return Options(used, np.array(tags, dtype=np.int64))
+        return Options(used, _Entry.tags(menu, share, arrays, buffers))
 
 
 def _joined(parts: Sequence[Options]) -> Options:

@@ -1,15 +1,15 @@
 """Stages: what one chunk of a pipeline may be, and what each layer costs on it, for the exact search over pipelines.
 
 A *menu* lists arrays with all their buffer depths; `StageTables` gives the steady-state cycles of every layer on every
-entry of a menu, from `dna.search.steady`'s closed form, over a thinned list of mappings: of those that agree in the
-channels they take at once, the ones that no other undercuts in pixels computed, words loaded, or depth of a buffer.
+entry of a menu. The closed form is that of `dna.search.stage_prices`, and so are the figures: here all arrays of a menu,
+whatever their pixel lanes, are priced in one pass of long vectors, which is what a search over all of them needs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -18,15 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dna.accelerator import tile
-from dna.accelerator.chunk import LINK_MEMORY, Chunk, Memory
-from dna.accelerator.isa import INSTRUCTION_BYTES, WORD_BYTES
-from dna.cost.cycles import CONSTANTS, Terms, layer_terms
-from dna.cost.mapping_limits import Candidates, buffer_needs, legal, strides
+from dna.accelerator.chunk import Chunk, Memory
 from dna.cost.resources import resources
 from dna.network.layer import Layer
+from dna.search.bands import BANDS
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.space import BUFFER_AXES
-from dna.search.steady import group_candidates
+from dna.search.stage_choices import Choices, choices
+from dna.search.stage_terms import ArrayTerms, Traffic, array_terms, stage_cycles
 
 Ints = NDArray[np.int64]
 
@@ -36,7 +35,7 @@ SMALL_LEVELS = ((512, 1024, 2048), (64, 256, 512), (64, 256), (512, 1024))
 """Those of chunks made of LUTs."""
 OUTPUT_CHANNELS = (8, 16, 32, 48, 64, 96, 128)
 INPUT_CHANNELS = (1, 4, 8, 16)
-PIXEL_LANES = (2, 4, 6, 8, 10, 12, 14, 16, 20, 28, 32, 56)
+PIXEL_LANES = (2, 4, 6, 8, 12, 14, 16, 28, 56)
 SMALLEST_DSP = 32
 """Smaller arrays are made of LUTs."""
 LUT_ARRAYS = ((16, 1, 1), (16, 1, 2), (16, 1, 4), (16, 2, 2), (16, 4, 1))
@@ -121,146 +120,115 @@ class Mode:
     frames: int
     chip_in: bool = False
     chip_out: bool = False
-    ports: int = 1
+    banded: int | None = None
+    """Only mappings whose input comes in bands of rows, two of which fit a bank of so many words."""
+
+    @property
+    def fine(self) -> bool:
+        """Whether small tiles are tried too: for bands."""
+        return self.banded is not None
+
+    def traffic(self, memory: Memory) -> Traffic:
+        return Traffic(replace(memory, beat_interval=self.share), self.frames, self.chip_in, self.chip_out)
 
 
 @dataclass
 class StageTables:
-    """Steady-state cycles of layers on the entries of a menu, each table made when first asked for."""
+    """Steady-state cycles of layers on the entries of a menu, made for all `modes` when a layer is first asked for."""
 
     menu: Menu
     memory: Memory
+    modes: tuple[Mode, ...]
     _made: dict[tuple[Layer, Mode], Ints] = field(default_factory=dict)
-    _priced: dict[tuple[Layer, int], _Shape] = field(default_factory=dict)
 
     def get(self, layer: Layer, mode: Mode) -> Ints:
         """Cycles of a group of `mode.frames` frames, `(A, B)` in the menu's order of buffers; `UNMAPPED` where none."""
         shape = shape_of(layer)
         if (shape, mode) not in self._made:
-            self._made[shape, mode] = self._make(shape, mode)
+            alike = [other for other in self.modes if other.fine == mode.fine and other != mode]
+            flat = _Flat.of(shape, self.menu, mode.fine)
+            for other in (mode, *alike):
+                self._made[shape, other] = flat.best(other, self.memory)
         return self._made[shape, mode]
-
-    def _make(self, shape: Layer, mode: Mode) -> Ints:
-        table = torch.full(self.menu.shape, UNMAPPED, dtype=torch.int64)
-        lanes = self.menu.values["px"]
-        for px in torch.unique(lanes).tolist():
-            rows = torch.nonzero(lanes == px)[:, 0]
-            if (shape, px) not in self._priced:
-                self._priced[shape, px] = _Shape.of(shape, self.menu, px, rows)
-            table[rows] = self._priced[shape, px].best(mode, self.memory)
-        return table.numpy()
 
 
 @dataclass(frozen=True, eq=False)
-class _Shape:
-    """A layer's mappings on the arrays with equal `px`."""
+class _Flat:
+    """A layer's mappings on all arrays of a menu, one vector of P pairs of array and mapping."""
 
     layer: Layer
-    candidates: Candidates
-    a: dict[str, Tensor]
-    place: Tensor
-    """Where the table of each array holds a mapping, `(A, C)`; past its end where it fits nowhere."""
     sizes: tuple[int, ...]
-    terms: dict[Memory, Terms] = field(default_factory=dict)
+    """Arrays, and the number of levels of each buffer."""
+    c: Choices
+    """Fields `(P,)`, but for the tables of cuts."""
+    terms: ArrayTerms
+    """Fields `(1, 1, P)`."""
+    a: dict[str, Tensor]
+    """The arrays' parameters, `(1, P)`."""
+    places: Ints
+    """Where in the table each pair belongs, ascending."""
+    starts: Ints
+    """First pair of each place that has one."""
 
     @staticmethod
-    def of(layer: Layer, menu: Menu, px: int, rows: Tensor) -> _Shape:
-        a = {name: value[rows][:, None] for name, value in menu.values.items()}
-        c = thinned(layer, px)
-        fits, place = legal(layer, c, a), torch.zeros(len(rows), len(c), dtype=torch.int64)
-        for need, level in zip(buffer_needs(layer, c, a).values(), menu.levels, strict=True):
-            index = torch.searchsorted(torch.tensor(level), need.contiguous())
-            fits = fits & (index < len(level))
-            place = place * len(level) + index
-        sizes = tuple(len(level) for level in menu.levels)
-        return _Shape(layer, c, a, torch.where(fits, place, len(menu.buffers)), sizes)
+    def of(layer: Layer, menu: Menu, fine: bool) -> _Flat:
+        lanes, sums = menu.values["px"], menu.values["sum_words"] > 0
+        levels = [torch.tensor(level) for level in menu.levels]
+        total = len(menu.buffers)
+        parts: list[tuple[Choices, ArrayTerms, Tensor, Tensor, Tensor]] = []
+        for px, buffered in torch.unique(torch.stack([lanes, sums.long()], dim=1), dim=0).tolist():
+            rows = torch.nonzero((lanes == px) & (sums == bool(buffered)))[:, 0]
+            c = choices(layer, px, fine, bool(buffered))
+            terms = array_terms(layer, c, {name: value[rows] for name, value in menu.values.items()})
+            place, fits = rows[:, None] * total, terms.fits
+            needs = (c.input_need[None], terms.weight_need, terms.param_need, c.output_need[None])
+            for number, (need, level) in enumerate(zip(needs, levels, strict=True)):
+                index = torch.searchsorted(level, need.contiguous())
+                fits = fits & (index < len(level))
+                place = place + index * int(np.prod([len(other) for other in levels[number + 1 :]]))
+            array, mapping = torch.nonzero(fits, as_tuple=True)
+            parts.append((c, terms, array, mapping, place[array, mapping]))
+        return _Flat._joined(layer, menu, parts)
 
-    def best(self, mode: Mode, memory: Memory) -> Tensor:
-        """Fewest cycles for every choice of buffers, int64 `(A, B)`."""
-        cycles = self.cycles(mode, replace(memory, beat_interval=mode.share))
-        total = int(np.prod(self.sizes))
-        table = torch.full((len(self.place), total + 1), UNMAPPED)
-        table = table.scatter_reduce(1, self.place, cycles.clamp(max=UNMAPPED), "amin")[:, :total]
-        return _running_minimum(table.reshape(-1, *self.sizes)).flatten(1)
+    @staticmethod
+    def _joined(
+        layer: Layer, menu: Menu, parts: Sequence[tuple[Choices, ArrayTerms, Tensor, Tensor, Tensor]]
+    ) -> _Flat:
+        place = torch.cat([part[4] for part in parts])
+        order = torch.argsort(place)
+        place = place[order]
 
-    def cycles(self, mode: Mode, memory: Memory) -> Tensor:
-        """Cycles of a group on all mappings, int64 `(A, C)`: as `dna.search.steady`, operands from memory or links."""
-        layer, c, frames = self.layer, self.candidates, mode.frames
-        own, link = self._terms(memory), self._terms(LINK_MEMORY) if mode.chip_in or mode.chip_out else None
-        into = link if link is not None and mode.chip_in else own
-        out = link if link is not None and mode.chip_out else own
-        rows, cols = c.lanes_y * c.lane_rows, c.lanes_x * c.lane_cols
-        spatial = tile.tiles(layer.out_height, rows) * tile.tiles(layer.out_width, cols)
-        parts = tile.tiles(layer.group_outputs, c.out_channels) * layer.groups
-        slices = tile.tiles(layer.kernel[0], c.kernel_rows)
-        if not layer.per_channel:
-            slices = slices * tile.tiles(layer.group_inputs, c.in_channels)
-        several = (slices > 1) & layer.has_weights
-        weight_frames = torch.where(((c.order == 1) | (parts == 1)) & ~several, 1, frames)
-        again = (c.order == 1) & (spatial == 1) & (parts > 1) & (slices == 1) & (frames > 1)
-        input_frames = frames * torch.where(again & (not layer.per_channel), parts, 1)
+        def geometry(name: str) -> Tensor:
+            return torch.cat([getattr(c, name)[mapping] for c, _, _, mapping, _ in parts])[order]
 
-        program = INSTRUCTION_BYTES // WORD_BYTES * own.instructions * memory.beat_interval
-        inputs, weights = into.inputs * input_frames, (own.weights - program) * weight_frames + program * frames
-        port = inputs + weights if mode.ports == 1 else inputs.maximum(weights)
-        everything = own.everything * frames
-        steps = tile.compute_tiles(spatial, parts, slices) * frames
-        array = everything + steps * CONSTANTS.tile + self.a["px"] + CONSTANTS.layer + own.drain
-        read = (LINK_MEMORY if mode.chip_in else memory).read_latency
-        turns = _turns(everything, into.loads * input_frames, into.per_load, read)
-        loads = own.weight_loads * weight_frames
-        weight_turns = _turns(everything, loads, (weights - program * frames) // loads, memory.read_latency)
-        return array.maximum(port).maximum(out.stores * frames).maximum(turns).maximum(weight_turns)
+        def term(name: str) -> Tensor:
+            return torch.cat([getattr(t, name)[array, mapping] for _, t, array, mapping, _ in parts])[order][None, None]
 
-    def _terms(self, memory: Memory) -> Terms:
-        if memory not in self.terms:
-            self.terms[memory] = layer_terms(self.layer, self.candidates, self.a, memory)
-        return self.terms[memory]
+        tables = ("pixels", "channels")
+        first = parts[0][0]
+        c = replace(first, **{f.name: geometry(f.name) for f in fields(Choices) if f.name not in tables})
+        terms = ArrayTerms(**{f.name: term(f.name) for f in fields(ArrayTerms)})
+        array = place // len(menu.buffers)
+        a = {name: value[array][None] for name, value in menu.values.items()}
+        places = place.numpy()
+        starts = np.nonzero(np.diff(places, prepend=-1))[0]
+        sizes = (len(menu.arrays), *(len(level) for level in menu.levels))
+        return _Flat(layer, sizes, c, terms, a, places, starts)
 
-
-def _turns(everything: Tensor, loads: Tensor, load_cycles: Tensor, latency: int) -> Tensor:
-    """Two slots taking turns: the next tile is asked for when the one before it in its slot was used."""
-    return loads // 2 * (everything // loads + latency + CONSTANTS.load + load_cycles)
+    def best(self, mode: Mode, memory: Memory) -> Ints:
+        """Fewest cycles for every choice of buffers, `(A, B)`."""
+        table = np.full(int(np.prod(self.sizes)), UNMAPPED, dtype=np.int64)
+        if len(self.starts):
+            cycles = stage_cycles(self.layer, self.c, self.terms, self.a, mode.traffic(memory)).cycles.reshape(-1)
+            if mode.banded is not None:
+                cycles = torch.where((BANDS * self.c.band <= mode.banded) & self.c.in_order, cycles, torch.inf)
+            least = np.minimum.reduceat(cycles.numpy(), self.starts)
+            table[self.places[self.starts]] = np.minimum(least, UNMAPPED).astype(np.int64)
+        return _running_minimum(table.reshape(self.sizes)).reshape(self.sizes[0], -1)
 
 
-def _running_minimum(table: Tensor) -> Tensor:
+def _running_minimum(table: Ints) -> Ints:
     """Minimum over all smaller or equal depths."""
-    for dim in range(1, table.dim()):
-        table = table.cummin(dim).values
+    for axis in range(1, table.ndim):
+        np.minimum.accumulate(table, axis=axis, out=table)
     return table
-
-
-@lru_cache(maxsize=4096)
-def thinned(shape: Layer, px: int) -> Candidates:
-    """The mappings of a shape that others do not undercut in pixels computed, words loaded, loads and depths."""
-    c = group_candidates(shape, px)
-    stride_h, stride_w = strides(shape)
-    rows, cols = c.lanes_y * c.lane_rows, c.lanes_x * c.lane_cols
-    spatial = tile.tiles(shape.out_height, rows) * tile.tiles(shape.out_width, cols)
-    pixels = spatial * c.lane_rows * c.lane_cols
-    top, left = shape.padding[:2]
-    words = tile.total_real(shape.out_height, rows, stride_h, shape.kernel[0], top, shape.in_height)
-    words = words * tile.total_real(shape.out_width, cols, stride_w, shape.kernel[1], left, shape.in_width)
-    window = tile.window(c.lane_rows, stride_h, c.kernel_rows) * tile.window(c.lane_cols, stride_w, shape.kernel[1])
-    outputs = rows.clamp(max=shape.out_height) * cols.clamp(max=shape.out_width)
-    figures = torch.stack([pixels, words, spatial, window, outputs, c.lanes_y * c.lanes_x], dim=1)
-    groups = torch.stack([c.out_channels, c.in_channels, c.kernel_rows, c.order], dim=1)
-    keep = torch.zeros(len(c), dtype=torch.bool)
-    for group in torch.unique(groups, dim=0):
-        own = torch.nonzero((groups == group).all(dim=1))[:, 0]
-        keep[own[undominated(figures[own])]] = True
-    return c.select(torch.nonzero(keep)[:, 0])
-
-
-def undominated(rows: Tensor) -> Tensor:
-    """Numbers of the rows `(N, K)` that no other row undercuts or equals in every column; of equal rows the first."""
-    order = torch.arange(len(rows))
-    for column in reversed(range(rows.shape[1])):
-        order = order[torch.sort(rows[order, column], stable=True).indices]
-    ordered, kept = rows[order], []
-    alive = torch.ones(len(rows), dtype=torch.bool)
-    for i in range(len(rows)):
-        if alive[i]:
-            kept.append(i)
-            alive &= ~(ordered >= ordered[i]).all(dim=1)
-    return order[kept]
