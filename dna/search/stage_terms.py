@@ -41,12 +41,41 @@ class Traffic:
     """It reads what its chunk has written just before."""
 
     @property
-    def source(self) -> Memory:
-        return LINK_MEMORY if self.chip_in else self.memory
+    def feeds(self) -> Feeds:
+        """The same for all arrays."""
+
+        def one(value: float) -> Tensor:
+            return torch.tensor([[value]], dtype=torch.float64)
+
+        places = [one(on_chip) > 0 for on_chip in (self.chip_in, self.chip_in, self.chip_out, self.chained)]
+        return Feeds(self.memory, one(self.memory.beat_interval), one(self.frames), *places)
+
+
+@dataclass(frozen=True, eq=False)
+class Feeds:
+    """A `Traffic` for each of A arrays: `(A, 1)`, or `(1, 1)` for all alike."""
+
+    memory: Memory
+    """Its `beat_interval` is not looked at."""
+    share: Tensor
+    """Cycles per beat, float64."""
+    frames: Tensor
+    """float64"""
+    chip_in: Tensor
+    """bool, as the rest"""
+    chip_residual: Tensor
+    chip_out: Tensor
+    chained: Tensor
 
     @property
-    def target(self) -> Memory:
-        return LINK_MEMORY if self.chip_out else self.memory
+    def latency(self) -> Tensor:
+        """From asking for an input to its first word."""
+        return torch.where(self.chip_in, LINK_MEMORY.read_latency, self.memory.read_latency).double()
+
+    @property
+    def written(self) -> Tensor:
+        """From the last word of an output to its response."""
+        return torch.where(self.chip_out, LINK_MEMORY.write_latency, self.memory.write_latency).double()
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,23 +211,24 @@ class _Flow:
     program: Tensor
     switches: Tensor
     """What a single port loses between link and memory."""
-    residual_words: Tensor
-    """Of one output tile."""
+    residual_cycles: Tensor
+    """Port cycles of the residual of one output tile."""
     out_words: Tensor
+    """Of one output tile."""
 
 
-def _flow(layer: Layer, c: Choices, t: ArrayTerms, a: Mapping[str, Tensor], traffic: Traffic) -> _Flow:
-    n = traffic.frames
-    loads = c.loads * c.again if n > 1 else c.loads
+def _flow(layer: Layer, c: Choices, t: ArrayTerms, a: Mapping[str, Tensor], feeds: Feeds) -> _Flow:
+    n = feeds.frames
+    loads = c.loads * torch.where(n > 1, c.again, 1.0)
     out_tiles = c.spatial * c.tiles
     steps = out_tiles * c.slices
     words = layer.out_height * layer.out_width * tile.channel_words(layer.out_channels)
     residual = int(layer.residual is not None)
-    per_word = traffic.memory.beat_interval * (WORD_BYTES / a["port_bytes"])
-    link = torch.ones_like(per_word)
-    of_in, of_out = (link if traffic.chip_in else per_word), (link if traffic.chip_out else per_word)
-    per_load = _load_cycles(c.input_words / c.loads, c.run, a, traffic.source, of_in)
-    inputs = n * (loads * per_load + residual * words * of_in)
+    per_word = feeds.share * (WORD_BYTES / a["port_bytes"])
+    places = (feeds.chip_in, feeds.chip_residual, feeds.chip_out)
+    of_in, of_residual, of_out = (torch.where(on_chip, 1.0, per_word) for on_chip in places)
+    per_load = _load_cycles(c.input_words / c.loads, c.run, a, feeds.latency, of_in)
+    inputs = n * (loads * per_load + residual * words * of_residual)
     weight_loads = torch.where(c.once, c.weight_loads, n * c.weight_loads)
     jobs = 1 + n * (loads + steps + (1 + residual) * out_tiles) + (1 + int(layer.has_weights)) * weight_loads
     visits = weight_loads + jobs / PAGE_INSTRUCTIONS
@@ -211,58 +241,59 @@ def _flow(layer: Layer, c: Choices, t: ArrayTerms, a: Mapping[str, Tensor], traf
         of_out=of_out,
         per_load=per_load,
         # The lanes' geometry changes when all earlier words are in: the first LOAD's latency is seen.
-        inputs=inputs + traffic.source.read_latency + CONSTANTS.load + a["px"],
+        inputs=inputs + feeds.latency + CONSTANTS.load + a["px"],
         weight_loads=weight_loads,
         weights=torch.where(c.once, 1.0, n * c.weight_repeats) * t.weight_words * per_word,
         program=PROGRAM_WORDS * jobs * per_word,
-        switches=int(traffic.chip_in) * visits * (traffic.memory.read_latency + TURN),
-        residual_words=residual * words / out_tiles,
+        switches=feeds.chip_in * visits * (feeds.memory.read_latency + TURN),
+        residual_cycles=residual * words / out_tiles * of_residual,
         out_words=words / out_tiles,
     )
 
 
 def stage_cycles(
-    layer: Layer, c: Choices, terms: ArrayTerms, values: Mapping[str, Tensor], traffic: Traffic
+    layer: Layer, c: Choices, terms: ArrayTerms, values: Mapping[str, Tensor], traffic: Traffic | Feeds
 ) -> StageCycles:
     """Prices all choices; `values` as for `array_terms`."""
     a = {name: value[:, None].double() for name, value in values.items()}
-    n, k, f = traffic.frames, CONSTANTS, _flow(layer, c, terms, a, traffic)
+    feeds = traffic.feeds if isinstance(traffic, Traffic) else traffic
+    n, k, f = feeds.frames, CONSTANTS, _flow(layer, c, terms, a, feeds)
     single = a["ports"] == 1
     others = f.weights + f.program
     reads = torch.where(single, f.inputs + others + f.switches, f.inputs.maximum(others))
     writes = n * f.out_words * f.out_tiles * f.of_out
     array = n * (terms.everything + f.steps * k.tile) + a["px"] + k.layer
     busy = (array + terms.drain.clamp(min=0)).maximum(reads).maximum(writes)
-    busy = busy.maximum(_turns(terms, f, a, traffic))
-    busy = torch.where(single, busy.maximum(array + _blocked(terms, f, traffic)), busy)
-    if traffic.chained:
-        busy = busy.maximum(_chain(c, terms, f, traffic))
-    memory = others if traffic.chip_in else reads
-    memory = memory if traffic.chip_out else memory.maximum(writes)
+    busy = busy.maximum(_turns(terms, f, a, feeds))
+    busy = torch.where(single, busy.maximum(array + _blocked(terms, f, feeds)), busy)
+    if feeds.chained.any():
+        busy = torch.where(feeds.chained, busy.maximum(_chain(c, terms, f, feeds)), busy)
+    memory = torch.where(feeds.chip_in, others, reads)
+    memory = torch.where(feeds.chip_out, memory, memory.maximum(writes))
     return StageCycles(busy.ceil(), array, memory)
 
 
-def _turns(t: ArrayTerms, f: _Flow, a: Mapping[str, Tensor], traffic: Traffic) -> Tensor:
+def _turns(t: ArrayTerms, f: _Flow, a: Mapping[str, Tensor], feeds: Feeds) -> Tensor:
     """Two slots of a buffer taking turns: the next tile is asked for when the one before it in its slot was used."""
-    n, k, everything = traffic.frames, CONSTANTS, t.everything
-    inputs = (n * f.loads / 2).floor() * (_input_turn(t, f, traffic))
-    weight_turn = traffic.memory.read_latency + k.load + f.weights / f.weight_loads
+    n, k, everything = feeds.frames, CONSTANTS, t.everything
+    inputs = (n * f.loads / 2).floor() * _input_turn(t, f, feeds)
+    weight_turn = feeds.memory.read_latency + k.load + f.weights / f.weight_loads
     weights = (f.weight_loads / 2).floor() * (n * everything / f.weight_loads + weight_turn)
     stored = k.store_read + f.out_words * (WORD_BYTES / a["port_bytes"])
     stores = ((n * f.out_tiles - 1) / 2).floor() * (everything / f.out_tiles + t.drain + stored)
     return inputs.maximum(weights).maximum(stores)
 
 
-def _input_turn(t: ArrayTerms, f: _Flow, traffic: Traffic) -> Tensor:
-    return t.everything / f.loads + traffic.source.read_latency + CONSTANTS.load + f.per_load
+def _input_turn(t: ArrayTerms, f: _Flow, feeds: Feeds) -> Tensor:
+    return t.everything / f.loads + feeds.latency + CONSTANTS.load + f.per_load
 
 
-def _blocked(t: ArrayTerms, f: _Flow, traffic: Traffic) -> Tensor:
+def _blocked(t: ArrayTerms, f: _Flow, feeds: Feeds) -> Tensor:
     """What the array waits where one port loads all: the seldom ones of inputs and weights stand behind the others.
 
     Those are two tiles ahead at most, so the array has their cycles to go on with while a large tile is loaded.
     """
-    n, latency = traffic.frames, traffic.memory.read_latency + CONSTANTS.load
+    n, latency = feeds.frames, feeds.memory.read_latency + CONSTANTS.load
     inputs, everything = n * f.loads, n * t.everything
     per_weight = f.weights / f.weight_loads
     many_inputs = f.weight_loads * (per_weight + 2 * f.per_load + latency - 2 * everything / inputs).clamp(min=0)
@@ -271,28 +302,29 @@ def _blocked(t: ArrayTerms, f: _Flow, traffic: Traffic) -> Tensor:
     return torch.where(f.weight_loads >= 2 * inputs, many_weights, seldom)
 
 
-def _chain(c: Choices, t: ArrayTerms, f: _Flow, traffic: Traffic) -> Tensor:
+def _chain(c: Choices, t: ArrayTerms, f: _Flow, feeds: Feeds) -> Tensor:
     """Cycles from the commit that its input waits for to its own, where a layer reads what was written just before."""
-    n, k = traffic.frames, CONSTANTS
-    first = traffic.source.read_latency + k.load + f.per_load + f.residual_words * f.of_in
-    tail = t.drain + k.store + traffic.target.write_latency + f.out_words * f.of_out
-    if n > 1:
-        # The first frame is there while the others are still computed.
-        slack = (n - 1) * torch.where(c.part == 1, t.everything / c.tiles, t.everything)
-        return n * t.everything + (first + tail - slack).clamp(min=0)
+    n, k = feeds.frames, CONSTANTS
+    first = feeds.latency + k.load + f.per_load + f.residual_cycles
+    tail = t.drain + k.store + feeds.written + f.out_words * f.of_out
     row = c.across * torch.where(c.part == 1, t.first_part, t.tile_cycles)
     rest = t.everything - c.down * row
     loads = (c.waiting * c.loads / c.down).floor().clamp(min=1)
     per_tile = t.everything / c.loads
     array = c.waiting * row + rest
     array = array.maximum((loads - 1) * f.per_load + per_tile)
-    array = array.maximum(((loads - 1) / 2).floor() * _input_turn(t, f, traffic) + per_tile)
-    return first + array + tail
+    array = array.maximum(((loads - 1) / 2).floor() * _input_turn(t, f, feeds) + per_tile)
+    alone = first + array + tail
+    if not (n > 1).any():
+        return alone
+    # The first of several frames is there while the others are still computed.
+    slack = (n - 1) * torch.where(c.part == 1, t.everything / c.tiles, t.everything)
+    return torch.where(n > 1, n * t.everything + (first + tail - slack).clamp(min=0), alone)
 
 
-def _load_cycles(words: Tensor, run: Tensor, a: Mapping[str, Tensor], memory: Memory, per_word: Tensor) -> Tensor:
+def _load_cycles(words: Tensor, run: Tensor, a: Mapping[str, Tensor], latency: Tensor, per_word: Tensor) -> Tensor:
     """Port cycles of a LOAD: its words, or its bursts where too few in flight hide the latency."""
     run = run.minimum(words)
     bursts = words / run * (run / (a["burst_beats"] * a["port_bytes"] / WORD_BYTES)).ceil()
-    turn = memory.read_latency + CONSTANTS.burst + words * per_word / bursts
+    turn = latency + CONSTANTS.burst + words * per_word / bursts
     return (words * per_word).maximum((bursts - 1) / a["outstanding"] * turn)
