@@ -7,6 +7,7 @@ from the order of its list; the RTL's `isa.vh` and the table in `docs/program.md
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 INSTRUCTION_BITS = 256
 INSTRUCTION_BYTES = INSTRUCTION_BITS // 8
@@ -166,6 +167,7 @@ def offsets(opcode: str) -> dict[str, int]:
     return result
 
 
+@cache
 def field_limit(opcode: str, name: str) -> int:
     """Largest value the field can hold."""
     (field,) = (f for f in FIELDS[opcode] if f.name == name)

@@ -146,8 +146,7 @@ class Emitter:
 
     def _layer(self, unit: Unit) -> None:
         layer = self.layers[unit.layer]
-        multiplier = self.weights[layer.name].residual_multiplier
-        mapping = self.mappings[unit.layer]
+        multiplier, mapping = self.residual_multiplier(layer), self.mappings[unit.layer]
         self._add("LAYER", fields.layer_fields(layer, self.chunk, mapping, unit.step.kernel.count, multiplier), unit)
 
     def _load_weights(self, unit: Unit) -> None:
@@ -156,17 +155,16 @@ class Emitter:
         index = self.weight_tiles
         parts = list(self._resident[unit.layer].values()) if step.resident else [step]
         if layer.has_weights:
-            make = partial(_joined, partial(fields.weight_stream, layer, self.weights[layer.name], self.chunk), parts)
-            address, words = self.image.place((layer.name, step.weight_key), make)
+            address, words = self.image.place((layer.name, step.weight_key), self.stream_of_weights(layer, parts))
             unit_words = self.chunk.weight_word_bytes // WORD_BYTES
             values = stream_runs(address, words // unit_words, unit_words)
             values |= {"dest": DESTINATIONS["WEIGHT"], "base": self._slot(self.chunk.weight_words, index)}
             values |= {"wait_free": self._freed("weights", index), "signal": int(not step.needs_params)}
             self._add("LOAD", values | {"port": self.chunk.weight_port}, unit)
         if step.needs_params:
-            make = partial(_joined, partial(fields.param_stream, self.weights[layer.name], self.chunk), parts)
             key = step.weight_key if step.resident else (step.channels, step.params)
-            address, words = self.image.place((layer.name, "parameters", key), make)
+            stream = self.stream_of_parameters(layer, parts)
+            address, words = self.image.place((layer.name, "parameters", key), stream)
             unit_words = self.chunk.post_lanes // 2
             self._param_base[index] = self._slot(self.chunk.param_words, self.params)
             values = stream_runs(address, words // unit_words, unit_words)
@@ -175,6 +173,17 @@ class Emitter:
             self._add("LOAD", values | {"port": self.chunk.weight_port}, unit)
             self.params += 1
         self.weight_tiles += 1
+
+    def stream_of_weights(self, layer: Layer, parts: Sequence[Step]) -> Callable[[], bytes]:
+        """What makes the bytes of the steps' weights."""
+        return partial(_joined, partial(fields.weight_stream, layer, self.weights[layer.name], self.chunk), parts)
+
+    def stream_of_parameters(self, layer: Layer, parts: Sequence[Step]) -> Callable[[], bytes]:
+        """What makes the bytes of the steps' parameters."""
+        return partial(_joined, partial(fields.param_stream, self.weights[layer.name], self.chunk), parts)
+
+    def residual_multiplier(self, layer: Layer) -> int:
+        return self.weights[layer.name].residual_multiplier
 
     def _fetch(self, name: str, block: Block, values: dict[str, int], unit: Unit) -> None:
         """A LOAD of a block of a tensor, when that is there."""

@@ -19,13 +19,13 @@ from dna.errors import UserError
 
 
 class DoesNotEndError(UserError):
-    """Chunks would wait for each other for ever. `tensor` is the on-chip tensor that has no room, or None; `link` the
-    writer and reader of the bank in which it has none."""
+    """Chunks would wait for each other for ever. `tensor` is the on-chip tensor that has no room, or None; `links`:
+    writer and reader of every bank in which a chunk finds no room."""
 
-    def __init__(self, message: str, tensor: str | None, link: tuple[int, int] | None = None) -> None:
+    def __init__(self, message: str, tensor: str | None, links: tuple[tuple[int, int], ...] = ()) -> None:
         super().__init__(message)
         self.tensor = tensor
-        self.link = link
+        self.links = links
 
 
 class Plan:
@@ -34,6 +34,7 @@ class Plan:
     def __init__(self, lowered: Lowered, accelerator: Accelerator, mapping: DesignMapping) -> None:
         self.lowered = lowered
         self.accelerator = accelerator
+        self.mapping = mapping
         self.frames = mapping.frames
         self.chunks = {layer.name: mapping.chunk(index) for index, layer in enumerate(lowered.layers)}
         """By tensor that a layer writes, its chunk."""
@@ -121,5 +122,5 @@ def refuse(stuck: Sequence[Stuck], lowered: Lowered, accelerator: Accelerator, t
         f"tensor '{name}' does not fit in link {link.writer} to {link.reader} of {link.words} words: it would overwrite"
         f" what chunk {link.reader} still has to read; make the link larger or leave it in memory",
         name,
-        (link.writer, link.reader),
+        tuple((entry.chunk, entry.wait.peer) for entry in full),
     )

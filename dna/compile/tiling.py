@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import groupby
 
 from dna.accelerator import tile
@@ -156,6 +157,7 @@ class Window:
     """Tile row (column) of the first real one."""
 
 
+@lru_cache(maxsize=1 << 16)
 def window(outputs: Span, kernel: Span, stride: int, padding: int, size: int) -> Window:
     """The rows (columns) seen by `outputs` through kernel rows (columns) `kernel`."""
     origin = padding - kernel.first

@@ -186,10 +186,15 @@ class Hazards:
         """A STORE to banks: what must be read before; the banks take note of who reads the new words."""
         if tensor.region != "CHIP":
             return []
-        addresses = _block_addresses(tensor, access)
+        words = _one_run(tensor, access)
+        addresses = None if words else _block_addresses(tensor, access)
         waits = []
         for reader in tensor.readers:
-            waits += banks[reader].store(addresses, self._view(self._last_reads[reader], access), in_pass)
+            reads = self._view(self._last_reads[reader], access)
+            if addresses is None:
+                waits += banks[reader].store_run(words, reads, in_pass)
+            else:
+                waits += banks[reader].store(addresses, reads, in_pass)
         return waits
 
 
@@ -208,10 +213,35 @@ class _Bank:
         if addresses.max() - addresses.min() >= depth and np.unique(place).size < place.size:
             until = _NEVER
         self._read_until[place] = np.where(reads > 0, reads + np.int32(in_pass), 0)
+        return self._waits(until)
+
+    def store_run(self, words: range, reads: Array, in_pass: int) -> list[Wait]:
+        """`store` of virtual addresses without a gap."""
+        depth = len(self._read_until)
+        if len(words) > depth:
+            return self.store(np.array(words).reshape(reads.shape), reads, in_pass)
+        first = words.start % depth
+        parts = [slice(first, min(first + len(words), depth)), slice(0, max(0, first + len(words) - depth))]
+        until = max(int(self._read_until[part].max(initial=0)) for part in parts)
+        new = np.where(reads > 0, reads + np.int32(in_pass), 0).ravel()
+        head = parts[0].stop - first
+        self._read_until[parts[0]], self._read_until[parts[1]] = new[:head], new[head:]
+        return self._waits(until)
+
+    def _waits(self, until: int) -> list[Wait]:
         if until == 0:
             return []
         ago = 0 if until >= _SAME_PASS else 1
         return [Wait(self._reader, EVENTS["FETCHED"], ago, until % _PASS)]
+
+
+def _one_run(tensor: Tensor, access: Access) -> range:
+    """Virtual addresses of a block of an on-chip tensor, if they have no gap; else an empty range."""
+    rows, groups, cols = access.block
+    if cols.count != tensor.width or (groups.count != tensor.groups and rows.count > 1):
+        return range(0)
+    first = tensor.frame_addresses[access.frame] + rows.first * tensor.row_words + groups.first * tensor.width
+    return range(first, first + rows.count * groups.count * cols.count)
 
 
 def _block_addresses(tensor: Tensor, access: Access) -> NDArray[np.int64]:

@@ -96,23 +96,23 @@ def chip_choices(
     *,
     chip_in: bool,
     chip_out: bool,
-    bank_words: int | None = None,
+    in_order: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> list[LayerMapping]:
     """Up to `count` mappings of a layer that reads (`chip_in`) or writes on chip, for groups of `frames` frames.
 
-    Best first: mappings of nearly equal cycles are in the order of their rows, the lowest bands first. `bank_words`: as
-    in `banded`. Weights are resident where they fit.
+    Best first: mappings whose cycles are within a factor of `tolerance` are in the order of their rows, the lowest
+    bands first. `in_order`: only those that do all channels of a band before the next, if there are any. Weights are
+    resident where they fit.
     """
     c = group_candidates(shape_of(layer), chunk.px)
     interval = memory.beat_interval
     cycles = group(layer, c, chunk, memory, frames).cycles(interval, interval, chip_in, chip_out)
     rows = (c.lanes_y * c.lane_rows).clamp(max=layer.out_height)
-    if bank_words is not None:
-        row_words = ceil_div(layer.in_channels, WORD) * layer.in_width
-        band = ((rows - 1) * layer.stride[0] + layer.kernel[0]) * row_words
-        in_order = (c.order == 0) | (c.out_channels >= layer.group_outputs) | (frames > 1)
-        cycles = torch.where((BANDS * band <= bank_words) & in_order, cycles, UNMAPPED)
-    step = ((cycles.double() / cycles.min()).log() / math.log(TOLERANCE)).floor()
+    if in_order:
+        banded = torch.where((c.order == 0) | (c.out_channels >= layer.group_outputs), cycles, UNMAPPED)
+        cycles = banded if int(banded.min()) < UNMAPPED else cycles
+    step = ((cycles.double() / cycles.min()).log() / math.log(tolerance)).floor()
     order = cycles.argsort(stable=True)
     order = order[rows[order].argsort(stable=True)]
     order = order[step[order].argsort(stable=True)]

@@ -8,7 +8,7 @@ bank that is too small (`sized`).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
@@ -38,9 +38,58 @@ def link_pairs(plan: Plan, on_chip: Collection[str]) -> dict[Pair, tuple[str, ..
 
 
 def link_needs(plan: Plan, on_chip: Collection[str]) -> dict[Pair, int]:
-    """By link, the words that it takes if its reader reads as early as it can, and no other chunk holds it up."""
+    """By link, the words that it takes if links hold up no chunk and what is read is read as early as it can be."""
+    pairs = link_pairs(plan, on_chip)
     tensors, _ = plan.place(on_chip)
-    return {pair: _need(plan, tensors, *pair, set(names)) for pair, names in link_pairs(plan, on_chip).items()}
+    unread = {pair: _Unread(plan, tensors, *pair, set(names)) for pair, names in pairs.items()}
+    of_chunk = [[bank for pair, bank in unread.items() if pair[0] == chunk] for chunk in range(len(plan.units))]
+    fetched = [0] * len(plan.units)
+    for chunk, access in _readers_first(plan):
+        if access is None:
+            fetched[chunk] += 1
+        else:
+            for bank in of_chunk[chunk]:
+                bank.store(access, fetched)
+    return {pair: bank.largest for pair, bank in unread.items()}
+
+
+def _readers_first(plan: Plan) -> Iterator[tuple[int, Access | None]]:
+    """A pass without limits of links, in an order that leaves little unread: chunk, and what it stores or None for a
+    LOAD. LOADs go first, then the oldest frame, then the last layer."""
+    jobs = [_jobs(plan, chunk) for chunk in range(len(plan.units))]
+    at, stored = [0] * len(jobs), [0] * len(jobs)
+    while True:
+        best: tuple[int, int, int, int] | None = None
+        for chunk, mine in enumerate(jobs):
+            if at[chunk] < len(mine):
+                access, waits, key = mine[at[chunk]]
+                if all(stored[peer] >= index for peer, index in waits):
+                    best = min(best or (9, 0, 0, 0), (int(access is not None), *key, chunk))
+                    if access is None:
+                        break
+        if best is None:
+            return
+        chunk = best[-1]
+        access = jobs[chunk][at[chunk]][0]
+        at[chunk] += 1
+        stored[chunk] += access is not None
+        yield chunk, access
+
+
+def _jobs(plan: Plan, chunk: int) -> list[tuple[Access | None, tuple[tuple[int, int], ...], tuple[int, int]]]:
+    """A chunk's LOADs and STOREs in order: what is stored, the STOREs waited for as (chunk, index), (frame, -layer)."""
+    jobs: list[tuple[Access | None, tuple[tuple[int, int], ...], tuple[int, int]]] = []
+    reads, writes = iter(plan.of_reads[chunk]), iter(plan.traffic[chunk].writes)
+    committed = EVENTS["COMMITTED"]
+    for unit in plan.units[chunk]:
+        key = (unit.frame, -unit.layer)
+        residual = plan.lowered.layers[unit.layer].residual is not None
+        for _ in range(unit.new_input + (unit.step.last and residual)):
+            waits = next(reads).waits
+            jobs.append((None, tuple((w.peer, w.index) for w in waits if w.event == committed), key))
+        if unit.step.last:
+            jobs.append((next(writes), (), key))
+    return jobs
 
 
 def sized(plan: Plan, mapping: DesignMapping, needs: Mapping[Pair, int], blocks: int) -> Accelerator:
@@ -55,11 +104,39 @@ def sized(plan: Plan, mapping: DesignMapping, needs: Mapping[Pair, int], blocks:
         try:
             plan.on(accelerator).check_ends(mapping.on_chip)
         except DoesNotEndError as stuck:
-            if stuck.link is None or links[stuck.link] >= LINK_WORDS[1]:
+            full = [pair for pair in stuck.links if links[pair] < LINK_WORDS[1]]
+            if not full:
                 raise
-            links[stuck.link] *= 2
+            links[min(full, key=lambda pair: (links[pair], pair))] *= 2
         else:
             return accelerator
+
+
+def roomy(
+    plan: Plan, accelerator: Accelerator, on_chip: Collection[str], needs: Mapping[Pair, int], blocks: int
+) -> Accelerator:
+    """Links between different chunks made larger while block RAM is left, the small ones first: to twice what is
+    needed, so that bands are written while others are read; then to whole tensors, so that chunks which work on
+    different frames wait for each other only between frames."""
+    held = link_pairs(plan, on_chip)
+    links = {(link.writer, link.reader): link for link in accelerator.links}
+    frames = {layer.name: plan.mapping.batch(index) for index, layer in enumerate(plan.lowered.layers)}
+    doubled = {pair: 2 * needs[pair] for pair in held}
+    whole = {pair: max(frames[name] * frame_words(plan, name) for name in held[pair]) for pair in held}
+    for wanted in (doubled, whole):
+        for pair in sorted(held, key=lambda pair: (wanted[pair], pair)):
+            if pair[0] == pair[1] or wanted[pair] > LINK_WORDS[1]:
+                continue
+            larger = replace(links[pair], words=max(links[pair].words, rounded(wanted[pair])))
+            if link_blocks((links | {pair: larger}).values()) <= blocks:
+                links[pair] = larger
+    return replace(accelerator, links=tuple(links[pair] for pair in sorted(links)))
+
+
+def frame_words(plan: Plan, tensor: str) -> int:
+    """Words of one frame of a tensor."""
+    shape = plan.lowered.shape(tensor)
+    return shape.height * shape.width * int(tile.channel_words(shape.channels))
 
 
 def rounded(words: int) -> int:
@@ -75,32 +152,25 @@ def link_blocks(links: Collection[Link]) -> int:
     return sum(-(-int(ram_half_blocks(link.words)) // 2) for link in links)
 
 
-def _need(plan: Plan, tensors: Mapping[str, Tensor], writer: int, reader: int, names: set[str]) -> int:
-    """Largest distance between a word that is stored and the oldest one that is still to be read then."""
-    loads = [(n, a) for n, a in enumerate(plan.traffic[reader].reads) if a.tensor in names]
-    stores = [(n, a) for n, a in enumerate(plan.traffic[writer].writes, 1) if a.tensor in names]
-    spans = [_span(tensors[access.tensor], access) for _, access in loads]
-    oldest = list(accumulate((first for first, _ in reversed(spans)), min))[::-1]
-    # Load i can run before store j is done if neither it nor one before it reads what store j or a later one writes.
-    needed = list(accumulate((_written_by(plan, reader, n, writer) for n, _ in loads), max))
-    before = [n for n, _ in loads]
-    largest = 0
-    for n, access in stores:
-        first, end = _span(tensors[access.tensor], access)
-        done = bisect_left(needed, n)
-        if writer == reader:
-            done = min(done, bisect_left(before, plan.traffic[writer].reads_before[n - 1]))
-        largest = max(largest, end - min(first, oldest[done] if done < len(oldest) else first))
-    return largest
+class _Unread:
+    """A link without limits: how far apart the newest word and the oldest one still to be read come to lie."""
 
+    def __init__(self, plan: Plan, tensors: Mapping[str, Tensor], writer: int, reader: int, names: set[str]) -> None:
+        self._tensors, self._reader, self._names = tensors, reader, names
+        loads = [(n, access) for n, access in enumerate(plan.traffic[reader].reads) if access.tensor in names]
+        self._before = [n for n, _ in loads]
+        firsts = [_span(tensors[access.tensor], access)[0] for _, access in loads]
+        self._oldest = list(accumulate(reversed(firsts), min))[::-1]
+        self.largest = 1
 
-def _written_by(plan: Plan, reader: int, load: int, writer: int) -> int:
-    """The last STORE of the writer that the reader's LOAD waits for, in this pass."""
-    needs = plan.of_reads[reader][load]
-    if writer == reader:
-        return needs.commits
-    committed = EVENTS["COMMITTED"]
-    return max((w.index for w in needs.waits if (w.peer, w.event) == (writer, committed)), default=0)
+    def store(self, access: Access, fetched: Sequence[int]) -> None:
+        """`fetched`: LOADs that each chunk has done."""
+        if access.tensor in self._names:
+            first, end = _span(self._tensors[access.tensor], access)
+            done = bisect_left(self._before, fetched[self._reader])
+            if done < len(self._oldest):
+                first = min(first, self._oldest[done])
+            self.largest = max(self.largest, end - first)
 
 
 def _span(tensor: Tensor, access: Access) -> tuple[int, int]:

@@ -7,12 +7,12 @@ order of jobs asks for and as the block RAM that is left allows; where it does n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator, Memories
 from dna.accelerator.mapping import LayerMapping, Mapping
-from dna.compile.compiler import compile as compile_design
 from dna.compile.limits import check_mapping
 from dna.compile.lowering import Lowered, lower
 from dna.compile.plan import DoesNotEndError, Plan
@@ -21,14 +21,19 @@ from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
-from dna.search.bands import chip_choices
-from dna.search.links import Pair, link_needs, link_pairs, sized
+from dna.search.bands import TOLERANCE, chip_choices
+from dna.search.groups import of_mapping
+from dna.search.links import Pair, frame_words, link_needs, link_pairs, roomy, sized
+from dna.search.outline import outline
 from dna.search.point import Point
-from dna.search.refine import blank_weights, layer_choices
+from dna.search.refine import layer_choices
 from dna.search.shares import split_shares
 
 CHOICES = 8
 """Mappings of a layer that are scheduled where all its tensors lie in memory."""
+SLACK = 0.5
+"""Part of the time in which a chunk waits for the slowest one that lower bands may take."""
+MOST_SLACK = 1.2
 PASSES = 3
 """Passes of a schedule: the last one is taken as steady state."""
 
@@ -100,9 +105,12 @@ def realise(network: Network, point: Point, board: Board, choices: int = CHOICES
 def settled(
     network: Network, realised: Realised, board: Board, *, passes: int = PASSES, latency: bool = False
 ) -> Settled:
-    """Schedules it on the board's memory. UserError if it does not compile."""
-    weights, memories = blank_weights(network), realised.memories(board)
-    program = compile_design(network, weights, realised.accelerator, realised.mapping)
+    """Schedules it on the board's memory. UserError if it does not compile.
+
+    Compiled is an outline: for a search. What a search ends with is compiled in full when its Program is written.
+    """
+    memories = realised.memories(board)
+    program = outline(network, realised.accelerator, realised.mapping)
     alone = one_frame_latency(network, realised, board) if latency else None
     used = accelerator_resources(realised.accelerator)
     return Settled(schedule(program, memories, passes).interval, realised.mapping.frames, alone, used)
@@ -111,14 +119,48 @@ def settled(
 def one_frame_latency(network: Network, realised: Realised, board: Board) -> int:
     """Cycles of one frame that has the accelerator for itself, from start to done."""
     mapping = replace(realised.mapping, frames=1, batches=())
-    program = compile_design(network, blank_weights(network), realised.accelerator, mapping)
+    program = outline(network, realised.accelerator, mapping)
     return schedule(program, realised.memories(board), 1).latency
 
 
 def point_mapping(lowered: Lowered, point: Point, board: Board, choices: int = CHOICES) -> Mapping:
-    """Each layer's mapping, by where its tensors lie. UserError, naming the layer, if it has none."""
-    found = [layer_mapping(layer, point, index, board, choices) for index, layer in enumerate(lowered.layers)]
+    """Each layer's mapping, by where its tensors lie. UserError, naming the layer, if it has none.
+
+    A chunk that has less to do than the slowest one may take a little longer with lower bands, for which others wait
+    less.
+    """
+    layers = lowered.layers
+    found = [layer_mapping(layer, point, index, board, choices) for index, layer in enumerate(layers)]
+    spans = spanning(layers, point)
+    if spans:
+        busy = [0] * len(point.chunks)
+        for index, layer in enumerate(layers):
+            busy[point.assignment[index]] += closed_form(layer, point, index, found[index], board)
+        for index in spans:
+            slack = max(busy) / busy[point.assignment[index]]
+            tolerance = min(max(TOLERANCE, 1 + (slack - 1) * SLACK), MOST_SLACK)
+            found[index] = chip_ranked(layers[index], point, index, board, 1, True, tolerance)[0]
     return Mapping(tuple(found), point.assignment, point.frames, point.batches, point.on_chip)
+
+
+def spanning(layers: Sequence[Layer], point: Point) -> list[int]:
+    """Layers that read on chip what another chunk writes, or write what another one reads, frame by frame."""
+    home = {layer.name: chunk for layer, chunk in zip(layers, point.assignment, strict=True)}
+    found: set[int] = set()
+    number = {layer.name: index for index, layer in enumerate(layers)}
+    for index, layer in enumerate(layers):
+        if layer.input in point.on_chip and home[layer.input] != point.assignment[index]:
+            found |= {index, number[layer.input]}
+    return sorted(index for index in found if point.batch(index) == 1)
+
+
+def closed_form(layer: Layer, point: Point, index: int, mapping: LayerMapping, board: Board) -> int:
+    """Cycles of a pass of the layer on its chunk, nothing else going on."""
+    home, frames = point.assignment[index], point.batch(index)
+    counts = of_mapping(layer, mapping, point.chunks[home], board.memory, frames)
+    share, on_chip = point.shares[home], point.on_chip
+    cycles = counts.cycles(share, share, layer.input in on_chip, layer.name in on_chip)
+    return int(cycles) * (point.frames // frames)
 
 
 def layer_mapping(layer: Layer, point: Point, index: int, board: Board, choices: int) -> LayerMapping:
@@ -136,7 +178,13 @@ def layer_mapping(layer: Layer, point: Point, index: int, board: Board, choices:
 
 
 def chip_ranked(
-    layer: Layer, point: Point, index: int, board: Board, count: int, bank: int | None = None
+    layer: Layer,
+    point: Point,
+    index: int,
+    board: Board,
+    count: int,
+    in_order: bool = False,
+    tolerance: float = TOLERANCE,
 ) -> list[LayerMapping]:
     """The best mappings of a layer that reads or writes on chip."""
     home = point.assignment[index]
@@ -149,7 +197,8 @@ def chip_ranked(
         count,
         chip_in=layer.input in point.on_chip,
         chip_out=layer.name in point.on_chip,
-        bank_words=bank,
+        in_order=in_order,
+        tolerance=tolerance,
     )
 
 
@@ -172,7 +221,8 @@ def _linked(plan: Plan, mapping: Mapping, blocks: int) -> tuple[Accelerator, fro
             return plan.accelerator, on_chip
         needs = link_needs(plan, on_chip)
         try:
-            return sized(plan, replace(mapping, on_chip=on_chip), needs, blocks), on_chip
+            linked = sized(plan, replace(mapping, on_chip=on_chip), needs, blocks)
+            return roomy(plan, linked, on_chip, needs, blocks), on_chip
         except DoesNotEndError as stuck:
             if stuck.tensor is None:
                 raise
@@ -188,8 +238,7 @@ def _least_useful(plan: Plan, on_chip: frozenset[str], needs: dict[Pair, int]) -
 
     def worth(name: str) -> tuple[float, float, str]:
         without = link_needs(plan, on_chip - {name}).get(pair, 0)
-        shape = plan.lowered.shape(name)
-        size = shape.height * shape.width * -(-shape.channels // 16)
+        size = frame_words(plan, name)
         return (needs[pair] - without) / traffic[name], size / traffic[name], name
 
     return max(link_pairs(plan, on_chip)[pair], key=worth)
