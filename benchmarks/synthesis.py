@@ -1,4 +1,4 @@
-"""What a chunk's Verilog takes on a 7-series FPGA by open synthesis (Yosys), one module at a time.
+"""What a chunk's Verilog takes by open synthesis (Yosys), one module at a time: on a 7-series FPGA, or in ASIC cells.
 
 The hierarchy is kept, so a module costs the same wherever it is used: each distinct module, that is a name and its
 parameters, is synthesised once and its cells are cached; a chunk's total follows from its tree of instances. YoWASP
@@ -54,6 +54,21 @@ Cells = Mapping[str, int]
 
 
 @dataclass(frozen=True)
+class Flow:
+    """How modules are synthesised."""
+
+    script: tuple[str, ...]
+    """Yosys commands after elaboration, with the hierarchy kept."""
+    cache: str = "modules"
+    """Folder of finished modules."""
+    boxes: tuple[str, ...] = ()
+    """Modules that are left out: memories that become macros."""
+
+
+XILINX = Flow((f"synth_xilinx -family xc7 -noiopad -top {TOP}",))
+
+
+@dataclass(frozen=True)
 class Module:
     """One distinct module of an elaborated chunk."""
 
@@ -92,25 +107,28 @@ def counts(cells: Cells) -> dict[str, int]:
     }
 
 
-def synthesise(chunk: Chunk, folder: Path) -> Synthesis:
+def synthesise(chunk: Chunk, folder: Path, flow: Flow = XILINX) -> Synthesis:
     """Cells of `dna_chunk` with the chunk's parameters. Work and cache lie in `folder`; finished modules stay there.
 
     RuntimeError with Yosys' last lines if it fails, UserError where it is not installed.
     """
     _copy_sources(folder)
-    cache = folder / "modules"
+    cache = folder / flow.cache
     cache.mkdir(exist_ok=True)
     modules = _elaborate(chunk, folder)
+    left_out = {derived for derived, module in modules.items() if module.name in flow.boxes}
     derived_of: dict[str, str] = {}
     for derived, module in modules.items():
-        derived_of.setdefault(module.key, derived)
+        if derived not in left_out:
+            derived_of.setdefault(module.key, derived)
     missing = {key: derived for key, derived in derived_of.items() if not (cache / f"{key}.json").exists()}
     if missing:
-        measured = _run_synthesis(chunk, folder, _black_boxes(modules, set(missing.values())))
+        measured = _run_synthesis(chunk, folder, _black_boxes(modules, set(missing.values())), flow)
         for key, derived in missing.items():
             own = {name: n for name, n in measured[derived].items() if name not in modules}
             write_atomically(cache / f"{key}.json", json.dumps(own, indent=1) + "\n")
     cells = {key: json.loads((cache / f"{key}.json").read_text()) for key in derived_of}
+    cells |= {modules[derived].key: {} for derived in left_out}
     return _total(modules, cells)
 
 
@@ -183,12 +201,12 @@ def _elaborate(chunk: Chunk, folder: Path) -> dict[str, Module]:
     return result
 
 
-def _run_synthesis(chunk: Chunk, folder: Path, boxes: list[str]) -> dict[str, Cells]:
+def _run_synthesis(chunk: Chunk, folder: Path, boxes: list[str], flow: Flow) -> dict[str, Cells]:
     """Cells by derived name of all modules but the black boxes."""
     script = [
         *_prologue(chunk),
         *(f"blackbox {derived}" for derived in boxes),
-        f"synth_xilinx -family xc7 -noiopad -top {TOP}",
+        *flow.script,
         "tee -o result.json stat -json",
     ]
     content = _yosys(folder, script)["modules"]

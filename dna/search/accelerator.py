@@ -7,8 +7,8 @@ them, and running minima along the four buffer axes fill the rest.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -16,9 +16,13 @@ from torch import Tensor
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Memory
+from dna.cost.area import area_mm2, buffer_kb
 from dna.cost.cycles import frame_start
+from dna.cost.energy import frame_pj
 from dna.cost.resources import resources
+from dna.errors import UserError
 from dna.network.layer import Layer
+from dna.search.energy_tables import EnergyTables, least_traffic
 from dna.search.goal import Costs, Goal
 from dna.search.mapping_space import UNMAPPED, buffer_tables, candidates, compute_bound, port_bound, shape_of
 from dna.search.problem import Evaluation, SearchResult
@@ -111,8 +115,10 @@ class AcceleratorProblem:
 
     def price_cycles(self, designs: Tensor, cycles: Tensor) -> Evaluation:
         """Price designs whose whole frame takes `cycles`, int64 `(N,)`."""
+        if "energy" in self.goal.needs:
+            raise UserError("goal: energy depends on the mappings; search an accelerator for a given network instead")
         unmapped = (cycles >= UNMAPPED).long()
-        return self._evaluate(cycles, unmapped, self.space.values(designs))
+        return self._evaluate(designs, cycles, unmapped, least=False)
 
     def array_bounds(self) -> Evaluation:
         """For each array of the space, prices that none of its designs can undercut: no stall but
@@ -121,7 +127,7 @@ class AcceleratorProblem:
         cycles = torch.zeros(len(self.space.arrays), dtype=torch.int64)
         for shape, times in _counted(self.layers):
             cycles += times * compute_bound(shape, values).maximum(port_bound(shape, values, self.tables.memory))
-        return self._price(self.space.arrays, cycles, torch.zeros_like(cycles))
+        return self._price(self.space.arrays, cycles, torch.zeros_like(cycles), least=True)
 
     def cycles(self, design: Tensor) -> int:
         """Closed-form cycles of one frame, `(axes,)` given."""
@@ -140,15 +146,34 @@ class AcceleratorProblem:
             unmapped += times * missing
         return cycles, unmapped
 
-    def _price(self, designs: Tensor, cycles: Tensor, unmapped: Tensor) -> Evaluation:
+    def _price(self, designs: Tensor, cycles: Tensor, unmapped: Tensor, least: bool = False) -> Evaluation:
         """Price designs whose layers take `cycles`; the frame's start comes on top."""
-        values = self.space.values(designs)
-        cycles = cycles + frame_start(values, self.tables.memory)
-        return self._evaluate(cycles, unmapped, values)
+        cycles = cycles + frame_start(self.space.values(designs), self.tables.memory)
+        return self._evaluate(designs, cycles, unmapped, least)
 
-    def _evaluate(self, cycles: Tensor, unmapped: Tensor, values: dict[str, Tensor]) -> Evaluation:
-        """One frame after the other: the interval is the latency."""
-        return self.goal.evaluate(Costs(cycles, cycles, resources(values), unmapped), self.board)
+    def _evaluate(self, designs: Tensor, cycles: Tensor, unmapped: Tensor, least: bool) -> Evaluation:
+        """One frame after the other: the interval is the latency. `least`: energies are bounds of the arrays'."""
+        values, technology = self.space.values(designs), self.board.technology
+        costs = Costs(cycles, cycles, resources(values), unmapped, buffer_kb=buffer_kb(values))
+        if technology is not None:
+            costs = replace(costs, area_mm2=area_mm2(values, technology))
+        if "energy" in self.goal.needs:
+            costs = replace(costs, energy_pj=self._energy(designs, values, cycles, least))
+        return self.goal.evaluate(costs, self.board)
+
+    def _energy(self, designs: Tensor, values: Mapping[str, Tensor], cycles: Tensor, least: bool) -> Tensor:
+        """Of a frame, pJ, float64 `(N,)`."""
+        arrays, buffers = self._array_rows(designs), self._buffer_rows(designs)
+        traffic = [
+            (least_traffic(shape, values) if least else self.energy_tables.traffic(shape, arrays, buffers)).times(times)
+            for shape, times in _counted(self.layers)
+        ]
+        return frame_pj(traffic, values, self.board, cycles)
+
+    @cached_property
+    def energy_tables(self) -> EnergyTables:
+        """What the best mappings move; for goals of energy alone."""
+        return EnergyTables(self.space, self.tables.memory)
 
     def _array_rows(self, designs: Tensor) -> Tensor:
         """Row number of each design's array in `space.arrays`."""
@@ -177,6 +202,7 @@ def _counted(layers: Sequence[Layer]) -> list[tuple[Layer, int]]:
 
 def problem(layers: Sequence[Layer], board: Board, goal: Goal, space: Space | None = None) -> AcceleratorProblem:
     """The problem of a network's layers on a board, over the board's default space unless another is given."""
+    goal.check(board)
     space = space or space_for(layers, board)
     return AcceleratorProblem(tuple(layers), space, board, goal, LayerTables(space, board.memory))
 
