@@ -6,19 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dna.accelerator.mapping import Mapping as LayerMappings
 from dna.compile.program import Program
-from dna.cost.resources import resources
+from dna.cost.resources import Resources, accelerator_resources
 from dna.cost.schedule import CAUSES, Schedule, schedule
 from dna.design import Design
 from dna.project import compiled
 from dna.record import from_plain
 from dna.report.page import html_page
-from dna.report.summary import LayerRow, Summary, layer_kind, layer_shape
+from dna.report.summary import Anytime, LayerRow, Summary, layer_kind, layer_shape
 from dna.runs import Run, verification_of, write_atomically
 from dna.search.rivals import Rival
 
 CAUSE_NAMES = dict(zip(CAUSES, ("multiplying", "input", "weights", "residual", "output", "other"), strict=True))
 """`wait_...` counters as the chart names them."""
+PASSES = 3
+"""Passes of a schedule of which the last is taken as steady state."""
 
 
 @dataclass(frozen=True)
@@ -38,16 +41,17 @@ def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -
     """`verified`: what verification wrote, see `dna.verify`; None: not verified."""
     program = compiled(design)
     times = schedule(program, design.memories)
-    chunk = design.accelerator.chunks[0]
+    several = len(design.accelerator.chunks) > 1 or bool(design.accelerator.links) or design.mapping.frames > 1
+    interval = schedule(program, design.memories, PASSES).interval / design.mapping.frames if several else None
     fixed, stalled = _runs(verified, "fixed"), _runs(verified, "stalls")
     metrics = design.metrics
     return Summary(
         title=f"{metrics.get('dataset', design.network.name)} on {design.board.name}: {title}",
         board=design.board,
-        chunk=chunk,
-        layers=_layers(program, times, fixed[0]["layers"] if fixed else None),
+        accelerator=design.accelerator,
+        layers=_layers(program, times, fixed[0]["layers"] if fixed else None, design.mapping),
         cycles_model=times.cycles,
-        used=resources(chunk),
+        used=Resources(**accelerator_resources(design.accelerator)),
         accuracy=dict(metrics.get("accuracy", {})),
         cycles_rtl=fixed[0]["cycles_rtl"] if fixed else None,
         bits_equal=_equal(fixed),
@@ -55,7 +59,20 @@ def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -
         rivals=from_plain(Rivals, {"rivals": metrics.get("rivals", [])}, "metrics").rivals,
         seconds=dict(metrics.get("seconds", {})),
         notices=_notices(metrics),
+        frames=design.mapping.frames,
+        interval=interval,
+        shares=design.shares,
+        anytime=_anytime(metrics.get("search", {})),
     )
+
+
+def _anytime(found: Mapping[str, Any]) -> Anytime | None:
+    """The trace of a search for speed, if there is one."""
+    trace = found.get("trace") or ()
+    if not trace:
+        return None
+    bound = found.get("lower_bound")
+    return Anytime(tuple(point[0] for point in trace), tuple(point[1] for point in trace), bound)
 
 
 def _notices(metrics: Mapping[str, Any]) -> tuple[str, ...]:
@@ -84,27 +101,37 @@ def _equal(runs: Sequence[Mapping[str, Any]]) -> bool | None:
     return all(entry["error"] is None and not any(la["bits_different"] for la in entry["layers"]) for entry in runs)
 
 
-def _layers(program: Program, times: Schedule, rtl: Sequence[Mapping[str, Any]] | None) -> tuple[LayerRow, ...]:
-    """A row per executed layer, as the network has it; copies that the compiler inserted have a row of their own."""
+def _layers(
+    program: Program, times: Schedule, rtl: Sequence[Mapping[str, Any]] | None, mapping: LayerMappings
+) -> tuple[LayerRow, ...]:
+    """A row per executed layer, as the network has it, chunk by chunk; copies that the compiler inserted have a row of
+    their own."""
     known = {layer.name: layer for layer in program.network.layers}
-    rows, before, rtl_before = [], 0, 0
-    for index, (executed, planned) in enumerate(zip(program.layers, times.layers, strict=True)):
-        layer = known.get(executed.name, executed)
-        found = rtl[index] if rtl else None
-        counters = found["cycles_rtl"] if found else None
-        rows.append(
-            LayerRow(
-                name=layer.name,
-                kind=layer_kind(layer),
-                shape=layer_shape(layer),
-                macs=layer.macs if layer.name in known else 0,
-                cycles_model=planned.committed - before,
-                causes={CAUSE_NAMES[cause]: getattr(planned.causes, cause) for cause in CAUSES},
-                cycles_rtl=counters["commit"] - rtl_before if counters else None,
-                counters_different=tuple(found["causes_different"]) if found else (),
-                different_bits=found["bits_different"] if found else None,
+    executed = {layer.name: layer for layer in program.layers}
+    batches = {layer.name: mapping.batch(index) for index, layer in enumerate(program.layers)}
+    found = {entry["name"]: entry for entry in rtl or ()}
+    rows = []
+    for number, chunk in enumerate(times.chunks):
+        before, rtl_before = 0, 0
+        alone = all(batches[planned.name] == mapping.frames for planned in chunk.layers)
+        for planned in chunk.layers:
+            layer, entry = known.get(planned.name, executed[planned.name]), found.get(planned.name)
+            counters = entry["cycles_rtl"] if entry else None
+            rows.append(
+                LayerRow(
+                    name=layer.name,
+                    kind=layer_kind(layer),
+                    shape=layer_shape(layer),
+                    macs=layer.macs if layer.name in known else 0,
+                    cycles_model=planned.committed - before,
+                    causes={CAUSE_NAMES[cause]: getattr(planned.causes, cause) for cause in CAUSES},
+                    cycles_rtl=counters["commit"] - rtl_before if counters else None,
+                    counters_different=tuple(entry["causes_different"]) if entry else (),
+                    different_bits=entry["bits_different"] if entry and entry.get("compared", True) else None,
+                    chunk=number,
+                    alone=alone,
+                )
             )
-        )
-        before = planned.committed
-        rtl_before = counters["commit"] if counters else rtl_before
+            before = planned.committed
+            rtl_before = counters["commit"] if counters else rtl_before
     return tuple(rows)

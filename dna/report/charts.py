@@ -38,5 +38,39 @@ def share_bars(title: str, rows: Sequence[tuple[str, float, float]]) -> str:
         svg.text(LABEL - 10, y + 13, name, 12, anchor="end")
         svg.rect(LABEL, y, BAR, ROW - 7, "#e4e9ee", "none", 2)
         svg.rect(LABEL, y, BAR * min(1.0, share), ROW - 7, COLOURS[2] if share > 1 else COLOURS[0], "none", 2)
-        svg.text(LABEL + BAR + 8, y + 13, f"{used:,.0f} of {available:,.0f} ({share:.1%})", 11, QUIET)
+        svg.text(LABEL + BAR + 8, y + 13, f"{amount(used)} of {amount(available)} ({share:.1%})", 11, QUIET)
+    return svg.render()
+
+
+def amount(value: float) -> str:
+    """A count as it is, a measure with three digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.3g}"
+
+
+def steps(title: str, points: Sequence[tuple[float, float]], bound: float | None, unit: str, end: float) -> str:
+    """A value that falls over the seconds, (second, value) at each improvement, as steps up to `end`; its lower bound
+    as a line. Both axes begin at 0."""
+    svg = Svg(WIDTH, 200, title)
+    left, top, width, height = 110.0, 24.0, 780.0, 130.0
+    most = max((value for _, value in points), default=0) or 1
+    last = max(end, *(second for second, _ in points), 1e-9) if points else max(end, 1e-9)
+
+    def place(second: float, value: float) -> tuple[float, float]:
+        return left + width * min(1.0, second / last), top + height * (1 - value / most)
+
+    svg.line((left, top), (left, top + height), (left + width, top + height), colour=QUIET)
+    if points:
+        corners = [place(*points[0])]
+        for second, value in points[1:]:
+            x, y = place(second, value)
+            corners += [(x, corners[-1][1]), (x, y)]
+        svg.line(*corners, (left + width, corners[-1][1]), colour=COLOURS[0])
+        svg.text(left + width, corners[-1][1] - 6, f"{points[-1][1]:,.0f} {unit}", 11, anchor="end")
+    if bound is not None:
+        y = place(0, min(bound, most))[1]
+        svg.line((left, y), (left + width, y), colour=COLOURS[2])
+        svg.text(left + 6, y + 13, f"lower bound {bound:,.0f}", 11, COLOURS[2])
+    svg.text(left - 8, top + 5, f"{most:,.0f}", 11, QUIET, "end")
+    svg.text(left - 8, top + height, "0", 11, QUIET, "end")
+    svg.text(left + width, top + height + 18, f"{last:.1f} s", 11, QUIET, "end")
     return svg.render()

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from html import escape
 
 from dna.report.architecture import architecture_svg
-from dna.report.charts import share_bars, stacked_bars
-from dna.report.summary import Summary, yes_no
+from dna.report.charts import share_bars, stacked_bars, steps
+from dna.report.summary import CHUNK_COLUMNS, Summary, yes_no
+from dna.report.system import system_svg
 
 STYLE = """
 body { font: 15px/1.5 ui-sans-serif, system-ui, Helvetica, Arial, sans-serif; color: #22303c; background: #fff;
@@ -32,7 +33,7 @@ def html_page(summary: Summary) -> str:
         f" memory of {board.memory.read_latency} cycles latency, also assumed.</p>",
         _facts(summary),
         *(f'<p class="note">{escape(line)}</p>' for line in summary.notices),
-        _section("Accelerator", architecture_svg(summary.chunk)),
+        _section("Accelerator", _accelerator(summary)),
         _section("Layers", _layers(summary)),
         _section(
             "Where the cycles go",
@@ -42,6 +43,8 @@ def html_page(summary: Summary) -> str:
     ]
     if summary.rivals:
         sections.append(_section("The accelerator beside others for this network", _rivals(summary)))
+    if summary.anytime is not None:
+        sections.append(_section("The search", _anytime(summary)))
     if summary.seconds:
         rows = [(name, f"{seconds:.1f} s") for name, seconds in summary.seconds.items()]
         sections.append(_section("Time", _table(("step", "#time"), rows)))
@@ -60,11 +63,31 @@ def _section(title: str, content: str) -> str:
     return f"<h2>{escape(title)}</h2>\n{content}"
 
 
+def _accelerator(summary: Summary) -> str:
+    """The picture; of several chunks one of them all, and each by itself below."""
+    chunks = summary.accelerator.chunks
+    if not summary.several:
+        return architecture_svg(chunks[0])
+    layers = [sum(row.chunk == number for row in summary.layers) for number in range(len(chunks))]
+    parts = [system_svg(summary.accelerator, summary.shares, layers), _table(CHUNK_COLUMNS, summary.chunk_rows())]
+    for number, chunk in enumerate(chunks):
+        parts.append(f"<details><summary>chunk {number}</summary>{architecture_svg(chunk)}</details>")
+    return "\n".join(parts)
+
+
+def _anytime(summary: Summary) -> str:
+    assert summary.anytime is not None
+    found = summary.anytime
+    points = list(zip(found.seconds, found.cycles, strict=True))
+    end = summary.seconds.get("accelerator", 0.0)
+    return steps("Best cycles per frame over the seconds", points, found.lower_bound, "cycles", end)
+
+
 def _facts(summary: Summary) -> str:
     facts = [(f"{value:.2%}", f"of the held-out images, {stage}") for stage, value in summary.accuracy.items()]
     facts += [
         (f"{summary.frames_per_second:,.0f}", "frames per second"),
-        (f"{summary.cycles_model:,}", "cycles per frame"),
+        *_cycles(summary),
         (f"{summary.utilisation:.1%}", "of all multiplies used"),
         (yes_no(summary.bits_equal), "RTL = reference, bit for bit"),
         (yes_no(summary.cycles_equal), "RTL = model, cycle for cycle"),
@@ -73,12 +96,24 @@ def _facts(summary: Summary) -> str:
     return f'<div class="facts">{"".join(cells)}</div>'
 
 
+def _cycles(summary: Summary) -> list[tuple[str, str]]:
+    if not summary.several:
+        return [(f"{summary.cycles_model:,}", "cycles per frame")]
+    steady = (f"{summary.cycles_per_frame:,.0f}", "cycles per frame in steady state")
+    return [steady, (f"{summary.cycles_model:,}", f"cycles of one pass alone, {_frames(summary.frames)}")]
+
+
+def _frames(count: int) -> str:
+    return "one frame" if count == 1 else f"{count} frames"
+
+
 def _bad(value: str) -> str:
     return ' class="bad"' if value == "NO" else ""
 
 
 def _layers(summary: Summary) -> str:
     columns = (
+        *(["#chunk"] if summary.several else []),
         "layer",
         "operator",
         "shape",
@@ -90,18 +125,20 @@ def _layers(summary: Summary) -> str:
     )
     rows = [
         (
+            *([str(row.chunk)] if summary.several else []),
             row.name,
             row.kind,
             row.shape,
             f"{row.macs:,}",
-            f"{row.utilisation(summary.chunk.multipliers):.1%}",
+            summary.layer_utilisation(row),
             f"{row.cycles_model:,}",
             _count(row.cycles_rtl),
             _count(row.different_bits),
         )
         for row in summary.layers
     ]
-    total = ("frame", "", "", f"{summary.macs:,}", f"{summary.utilisation:.1%}", f"{summary.cycles_model:,}")
+    what = ("", "a pass", "", "") if summary.several else ("frame", "", "")
+    total = (*what, f"{summary.macs * summary.frames:,}", f"{summary.utilisation:.1%}", f"{summary.cycles_model:,}")
     return _table(columns, [*rows, (*total, _count(summary.cycles_rtl), "")])
 
 
@@ -114,8 +151,8 @@ def _rivals(summary: Summary) -> str:
     rows = [
         (
             rival.name,
-            f"{rival.chunk.oc} × {rival.chunk.ic} × {rival.chunk.px}",
-            f"{rival.cycles:,}",
+            rival.array,
+            f"{rival.cycles:,.0f}",
             f"{rival.used.dsp:,}",
             f"{rival.used.bram36:,}",
             f"{rival.used.lut:,}",

@@ -60,6 +60,11 @@ class Svg:
         path = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
         self._shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" marker-end="url(#head)"/>')
 
+    def line(self, *points: tuple[float, float], colour: str = QUIET) -> None:
+        """A line through the points."""
+        path = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
+        self._shapes.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+
     def render(self) -> str:
         """The SVG document, also fit to stand inside HTML."""
         return "\n".join(

@@ -30,15 +30,20 @@ class Rival:
     """One choice of the accelerator for a network, goal and board."""
 
     name: str
-    chunk: Chunk
-    cycles: int
-    """Of one frame, by the exact schedule."""
+    chunks: tuple[Chunk, ...]
+    cycles: float
+    """From frame to frame in steady state, by the exact schedule; of one chunk, of a frame alone."""
     used: Resources
     share_percent: float
     """The mean of its DSP, BRAM and LUT fractions of the board: what "least hardware" minimises."""
     feasible: bool
     """Whether it fits the board and reaches the goal, by the exact schedule."""
     note: str = ""
+
+    @property
+    def array(self) -> str:
+        """The arrays of all chunks."""
+        return " + ".join(f"{chunk.oc}×{chunk.ic}×{chunk.px}" for chunk in self.chunks)
 
 
 def rivals(
@@ -80,4 +85,4 @@ def rivals(
 def _priced(name: str, chunk: Chunk, note: str, cycles: int, board: Board, goal: Goal) -> Rival:
     used = resources(chunk)
     share = float(hardware_share(Resources(**{n: torch.tensor([v]) for n, v in used.as_dict().items()}), board)[0])
-    return Rival(name, chunk, cycles, used, share, fits(chunk, board) and reaches(goal, cycles, board), note)
+    return Rival(name, (chunk,), cycles, used, share, fits(chunk, board) and reaches(goal, cycles, board), note)
