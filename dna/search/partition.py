@@ -7,8 +7,8 @@ weighted size r that spends c of T cycles on a layer takes at least its part r *
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,9 +40,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Cover:
-    """A solution: its stages in order, the tag of what it started with, and what it uses."""
+    """A solution: its stages in order, and what it uses."""
 
-    start: int
     steps: tuple[Step, ...]
     used: Floats
 
@@ -57,18 +56,26 @@ class Found:
 
 @dataclass(frozen=True)
 class Needs:
-    """Lower bounds: `weights` `(W, 5)`, and `suffix` `(n + 1, W)`, what the layers from each one on take at least."""
+    """Lower bounds: `weights` `(W, 5)`, `suffix` `(n + 1, W)`, what the layers from each one on take at least, and
+    `slack` `(W,)`, what may be wasted in all."""
 
     weights: Floats
     suffix: Floats
+    slack: Floats
 
-    @property
-    def slack(self) -> Floats:
-        """What may be wasted in all, `(W,)`."""
-        spare: Floats = self.weights.sum(axis=1) * ROOM - self.suffix[0]
-        return spare
+    @staticmethod
+    def of(weights: Floats, least: Floats) -> Needs:
+        """`least` `(n, W)`: what each layer takes at least."""
+        suffix = np.concatenate([np.cumsum(least[::-1], axis=0)[::-1], np.zeros((1, len(weights)))])
+        return Needs(weights, suffix, weights.sum(axis=1) * ROOM - suffix[0])
 
-    def wasteful(self, used: Floats, first: int, end: int) -> NDArray[np.bool_]:
+    def less(self, layers: Collection[int]) -> Needs:
+        """Where these layers are another chunk's: they need nothing, and what may be wasted is the same."""
+        least = -np.diff(self.suffix, axis=0)
+        least[list(layers)] = 0
+        return replace(Needs.of(self.weights, least), slack=self.slack)
+
+    def wasteful(self, used: Floats, first: int, end: int | Ints) -> NDArray[np.bool_]:
         """Whether a stage's options waste more than there is: no cover within the limits has them."""
         waste = used @ self.weights.T - (self.suffix[first] - self.suffix[end])
         result: NDArray[np.bool_] = (waste > self.slack).any(axis=1)
@@ -94,22 +101,19 @@ class _Front:
 
 def cover(
     count: int,
-    start: Options,
-    options: Callable[[int, int], Options | None],
+    options: Callable[[int], Mapping[int, Options]],
     needs: Needs,
     beam: int,
     stop: Callable[[], bool] = lambda: False,
 ) -> Found:
     """All undominated ways to cover layers 0 to `count` by stages, at most `beam` states per prefix.
 
-    `options(first, end)`: those of a run; None where neither it nor any longer run has any.
+    `options(first)`: by end, those of the stages that begin with a layer.
     """
-    fronts = [_pruned(start.used, needs, 0, beam)]
-    kept = fronts[0][0]
-    none = np.zeros(len(kept), np.int64)
-    table: list[_Front | None] = [_Front(start.used[kept], none, none, start.tags[kept])]
+    zero = np.zeros(1, np.int64)
+    table: list[_Front | None] = [_Front(np.zeros((1, len(COLUMNS))), zero, zero, zero)]
     waiting: list[list[_Front]] = [[] for _ in range(count + 1)]
-    complete = fronts[0][1]
+    complete = True
     for first in range(count):
         if first:
             front, whole = _merged(waiting[first], needs, first, beam)
@@ -117,16 +121,12 @@ def cover(
             table.append(front)
             waiting[first] = []
         here = table[first]
-        if here is None or not len(here.used):
+        if here is None:
             continue
         if stop():
             return Found((), False)
-        for end in range(first + 1, count + 1):
-            found = options(first, end)
-            if found is None:
-                break
-            if len(found.tags):
-                waiting[end].append(_joined(here, found, needs, first, end))
+        for end, found in options(first).items():
+            waiting[end].append(_joined(here, found, needs, first, end))
     front, whole = _merged(waiting[count], needs, count, beam)
     table.append(front)
     covers = () if front is None else tuple(_trace(table, count, state) for state in range(len(front.used)))
@@ -185,6 +185,4 @@ def _trace(table: list[_Front | None], count: int, state: int) -> Cover:
         first = int(front.first[state])
         steps.append(Step(first, end, int(front.tags[state])))
         state, end = int(front.before[state]), first
-    front = table[0]
-    assert front is not None
-    return Cover(int(front.tags[state]), tuple(reversed(steps)), used)
+    return Cover(tuple(reversed(steps)), used)

@@ -1,8 +1,8 @@
 """Stages: what one chunk of a pipeline may be, and what each layer costs on it, for the exact search over pipelines.
 
 A *menu* lists arrays with all their buffer depths; `StageTables` gives the steady-state cycles of every layer on every
-entry of a menu. The closed form is that of `dna.search.stage_prices`, and so are the figures: here all arrays of a menu,
-whatever their pixel lanes, are priced in one pass of long vectors, which is what a search over all of them needs.
+entry of a menu. The closed form is that of `dna.search.stage_prices`, and so are the figures: here all arrays of a
+menu, whatever their pixel lanes, are priced in one pass of long vectors: what a search over all of them needs.
 """
 
 from __future__ import annotations
@@ -63,11 +63,11 @@ class Menu:
         """Every choice of depths, int64 `(B, 4)`."""
         return torch.cartesian_prod(*(torch.tensor(level) for level in self.levels))
 
-    @cached_property
-    def used(self) -> Ints:
+    def used(self, residual: bool) -> Ints:
         """DSP, BRAM36 and LUT of every array with every choice of buffers, `(A, B, 3)`."""
         wide = {name: value[:, None] for name, value in self.values.items()}
         wide |= {name: self.buffers[:, i][None] for i, name in enumerate(BUFFER_AXES)}
+        wide["residual"] = torch.full_like(wide["residual"], int(residual))
         priced = resources(wide)
         counts = torch.broadcast_tensors(priced.dsp, priced.bram36, priced.lut)
         found: Ints = torch.stack(counts, dim=2).numpy()
@@ -76,12 +76,13 @@ class Menu:
     @cached_property
     def order(self) -> Ints:
         """Choices of buffers of each array, fewest block RAMs first, then fewest LUTs; `(A, B)`."""
-        key = self.used[:, :, 1] * 10_000_000 + self.used[:, :, 2]
-        return np.argsort(key, axis=1, kind="stable")
+        used = self.used(residual=bool(self.values["residual"].any()))
+        return np.argsort(used[:, :, 1] * 10_000_000 + used[:, :, 2], axis=1, kind="stable")
 
-    def chunk(self, array: int, buffers: int) -> Chunk:
-        depths = dict(zip(BUFFER_AXES, self.buffers[buffers].tolist(), strict=True))
-        return replace(self.arrays[array], **depths)
+    def entry(self, array: int, place: int, residual: bool) -> Chunk:
+        """The chunk of an array with the buffers at a place of `order`."""
+        depths = dict(zip(BUFFER_AXES, self.buffers[self.order[array, place]].tolist(), strict=True))
+        return replace(self.arrays[array], **depths, residual=residual)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -191,9 +192,7 @@ class _Flat:
         return _Flat._joined(layer, menu, parts)
 
     @staticmethod
-    def _joined(
-        layer: Layer, menu: Menu, parts: Sequence[tuple[Choices, ArrayTerms, Tensor, Tensor, Tensor]]
-    ) -> _Flat:
+    def _joined(layer: Layer, menu: Menu, parts: Sequence[tuple[Choices, ArrayTerms, Tensor, Tensor, Tensor]]) -> _Flat:
         place = torch.cat([part[4] for part in parts])
         order = torch.argsort(place)
         place = place[order]
