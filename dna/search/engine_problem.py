@@ -48,7 +48,7 @@ class PartitionSpace:
     def split(self, designs: Tensor) -> tuple[Tensor, Tensor]:
         """Indices of sizes `(N, engines, kinds of size)` and engines of layers `(N, layers)`."""
         count = self.engines * len(self.sizes)
-        return designs[:, :count].reshape(len(designs), self.engines, -1), designs[:, count:]
+        return designs[:, :count].reshape(len(designs), self.engines, len(self.sizes)), designs[:, count:]
 
     def values(self, designs: Tensor) -> Tensor:
         """The sizes of each engine, `(N, engines, kinds of size)`."""

@@ -102,19 +102,25 @@ def own_engines(kinds: Sequence[Convolution], most: int) -> Engines:
 
 
 def own_cycles(kind: Convolution, oc: int, ic: int, px: int) -> int:
-    """Array cycles of a layer on a chunk, output-stationary, with the best split of the lanes over rows and columns.
+    """Array cycles of a layer on a chunk, output-stationary, with the best split of the lanes over rows and columns."""
+    mac = tile.mac_cycles(kind.kernel, kind.kernel, tile.steps(kind.in_channels, ic, 0))
+    return array_cycles(kind.out_channels, kind.rows, kind.cols, int(mac), oc, px)
+
+
+def array_cycles(channels: int, rows: int, cols: int, mac: int, oc: int, px: int) -> int:
+    """Array cycles of `rows x cols` pixels of `channels` outputs, `mac` cycles each, with the widest legal post lanes.
 
     One tile for the whole map: smaller ones never take fewer. Where the post lanes are slower, the array waits.
     """
     post_lanes = max(lanes for lanes in POST_LANES if oc % lanes == 0)
-    mac = tile.mac_cycles(kind.kernel, kind.kernel, tile.steps(kind.in_channels, ic, 0))
-    groups = tile.output_groups(kind.out_channels, oc, 0)
+    groups = tile.output_groups(channels, oc, 0)
     best = NEVER
-    for lanes_y in range(1, min(px, kind.rows) + 1):
-        for lanes_x in range(1, min(px // lanes_y, kind.cols) + 1):
+    for lanes_y in range(1, min(px, rows) + 1):
+        for lanes_x in range(1, min(px // lanes_y, cols) + 1):
             post = tile.post_cycles(lanes_y * lanes_x, tile.post_slices(oc, post_lanes, 0))
-            rows, cols = tile.ceil_div(kind.rows, lanes_y), tile.ceil_div(kind.cols, lanes_x)
-            best = min(best, tile.compute_cycles(groups, rows, cols, mac, tile.idle_cycles(post, mac, 0)))
+            lane_rows, lane_cols = tile.ceil_div(rows, lanes_y), tile.ceil_div(cols, lanes_x)
+            taken = tile.compute_cycles(groups, lane_rows, lane_cols, mac, tile.idle_cycles(post, mac, 0))
+            best = min(best, int(taken))
     return best
 
 
