@@ -66,51 +66,54 @@ class Traffic:
 
 FETCH = Traffic(read=float(INSTRUCTION_BYTES), program=2.0 * INSTRUCTION_BYTES)
 """Of one instruction."""
+
+
+@dataclass(frozen=True)
+class Feeding:
+    """How a layer's operands come and go; numbers, or tensors that broadcast against the mappings. Flags are 0 or 1."""
+
+    chip_in: Any = 0
+    """The input comes from a link."""
+    chip_residual: Any = 0
+    chip_out: Any = 0
+    """The output goes into a link."""
+    batch: Any = 1
+    """Frames per weight load."""
+    resident: Any = 0
+    """`LayerMapping.resident`"""
+
+
 BUFFERS = ("input", "weight", "param", "output", "residual", "sum", "program")
 
 
-def layer_traffic(
-    layer: Layer,
-    c: Candidates,
-    a: Mapping[str, Tensor],
-    *,
-    chip_in: bool = False,
-    chip_out: bool = False,
-    batch: int = 1,
-) -> Traffic:
-    """Of C mappings: float64 tensors, `a` (parameters of the chunks, int64) broadcast against `(C,)`.
-
-    `chip_in`, `chip_out`: input and residual, or output, pass links instead of DRAM. `batch`: frames per weight load.
-    """
-    per_channel = int(layer.per_channel)
-    count = _counts(layer, c, a)
+def layer_traffic(layer: Layer, c: Candidates, a: Mapping[str, Tensor], feeding: Feeding = Feeding()) -> Traffic:
+    """Of C mappings: float64 tensors, `a` (parameters of the chunks, int64) broadcast against `(C,)`."""
+    count = _counts(layer, c, a, feeding)
     inputs, captured = _input_bytes(layer, c, count)
     weights, params = _weight_bytes(layer, c, a, count)
-    weights, params = weights / batch, params / batch
-    outputs = WORD_BYTES * float(layer.out_height * layer.out_width * tile.channel_words(layer.out_channels))
-    residual = outputs if layer.residual is not None else 0.0
+    made = float(layer.out_height * layer.out_width * layer.out_channels)
+    zero = torch.zeros(torch.broadcast_shapes(count.mac.shape, inputs.shape, weights.shape), dtype=torch.float64)
+    outputs = WORD_BYTES * float(layer.out_height * layer.out_width * tile.channel_words(layer.out_channels)) + zero
+    residual = outputs if layer.residual is not None else zero
     macs_per_lane = (count.spatial * count.groups * count.pixels * count.mac).double()
     lanes = c.lanes_y * c.lanes_x
-    stays = (a["dataflow"] == 2) * (1 - per_channel)
-    input_words = torch.where(
-        stays == 1, (count.spatial * count.tiles * count.pixels * count.mac).double(), macs_per_lane
-    )
+    stays = (a["dataflow"] == 2) & (not layer.per_channel)
+    once_for_all = (count.spatial * count.tiles * count.pixels * count.mac).double()
     weight_words = torch.where(a["dataflow"] == 1, macs_per_lane / count.pixels, macs_per_lane)
     sums = (count.spatial * count.groups * count.pixels * (count.mac - 1)) * (a["dataflow"] != 0)
-    program = INSTRUCTION_BYTES * _instructions(layer, count).double() + 0 * macs_per_lane
-    activations = (inputs + residual) + 0 * macs_per_lane
-    zero = torch.zeros_like(activations)
+    program = INSTRUCTION_BYTES * _instructions(layer, count) + zero
+    from_link = feeding.chip_in * inputs + feeding.chip_residual * residual
     return Traffic(
         macs=zero + float(layer.macs),
-        outputs=zero + float(layer.out_height * layer.out_width * layer.out_channels),
-        read=weights + params + program + (zero if chip_in else activations),
-        written=zero if chip_out else zero + outputs,
-        link=(activations if chip_in else zero) + (outputs if chip_out else 0.0),
-        input=captured + WORD_BYTES * lanes * input_words,
+        outputs=zero + made,
+        read=inputs + residual - from_link + weights + params + program,
+        written=(1 - feeding.chip_out) * outputs,
+        link=from_link + feeding.chip_out * outputs + zero,
+        input=captured + WORD_BYTES * lanes * torch.where(stays, once_for_all, macs_per_lane),
         weight=weights + (a["oc"] * a["ic"] * weight_words if layer.has_weights else zero),
-        param=params + zero + PARAM_BYTES * float(layer.out_height * layer.out_width * layer.out_channels),
-        output=zero + 2 * outputs,
-        residual=zero + 2 * residual,
+        param=params + zero + PARAM_BYTES * made,
+        output=2 * outputs,
+        residual=2 * residual,
         sum=2.0 * SUM_BYTES * a["oc"] * lanes * sums.double(),
         program=2 * program,
     )
@@ -134,10 +137,14 @@ class _Counts:
     mac: Tensor
     """Cycles of one output pixel and group of output channels, all slices together."""
     loads: Tensor
+    """Input tiles loaded for a frame."""
     weight_loads: Tensor
+    """Weight tiles loaded for a frame, float64: a part of one where frames share it."""
+    weight_repeats: Tensor
+    """How often all weights are loaded for a frame, float64."""
 
 
-def _counts(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> _Counts:
+def _counts(layer: Layer, c: Candidates, a: Mapping[str, Tensor], feeding: Feeding) -> _Counts:
     per_channel = int(layer.per_channel)
     rows, cols = c.lanes_y * c.lane_rows, c.lanes_x * c.lane_cols
     spatial = tile.tiles(layer.out_height, rows) * tile.tiles(layer.out_width, cols)
@@ -153,6 +160,15 @@ def _counts(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> _Counts:
     groups = (parts - 1) * tile.output_groups(c.out_channels, a["oc"], per_channel)
     groups = layer.groups * (groups + tile.output_groups(last, a["oc"], per_channel))
     tiles = parts * layer.groups
+    alone = torch.as_tensor(feeding.batch == 1)
+    # Where a weight tile serves several frames, a single tile of pixels does not stay for all channels.
+    apart = spatial + ((spatial == 1) & ~alone).long()
+    loads = layer.groups * tile.input_loads(apart, parts, slices, per_channel, 1 - c.order) * spatial // apart
+    resident = torch.as_tensor(feeding.resident) == 1
+    weight_tiles = tiles * (slices if layer.has_weights else 1)
+    weight_loads = tile.weight_loads(spatial, tiles, slices, int(layer.has_weights), 1 - c.order)
+    once = (resident | (c.order == 1) | (tiles == 1)) & ((slices == 1) | (not layer.has_weights))
+    shared = torch.where(once, 1.0 / torch.as_tensor(feeding.batch), 1.0).double()
     return _Counts(
         rows=rows,
         cols=cols,
@@ -164,8 +180,9 @@ def _counts(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> _Counts:
         groups=groups,
         pixels=c.lane_rows * c.lane_cols,
         mac=tile.mac_cycles(layer.kernel[0], layer.kernel[1], steps) + 0 * groups,
-        loads=layer.groups * tile.input_loads(spatial, parts, slices, per_channel, 1 - c.order),
-        weight_loads=tile.weight_loads(spatial, tiles, slices, int(layer.has_weights), 1 - c.order),
+        loads=loads,
+        weight_loads=shared * torch.where(resident, 1, weight_loads),
+        weight_repeats=shared * torch.where(resident, 1, weight_loads // weight_tiles),
     )
 
 
@@ -186,21 +203,20 @@ def _input_bytes(layer: Layer, c: Candidates, count: _Counts) -> tuple[Tensor, T
 def _weight_bytes(layer: Layer, c: Candidates, a: Mapping[str, Tensor], count: _Counts) -> tuple[Tensor, Tensor]:
     """Bytes of all weight loads, and of all parameter loads."""
     per_channel = int(layer.per_channel)
-    repeats = count.weight_loads // (count.tiles * (count.slices if layer.has_weights else 1))
     words = (count.parts - 1) * tile.param_buffer_words(c.out_channels, a["post_lanes"])
     words = words + tile.param_buffer_words(count.last, a["post_lanes"])
-    params = layer.groups * tile.param_stream_words(words, a["post_lanes"]) * repeats
+    params = layer.groups * tile.param_stream_words(words, a["post_lanes"])
     weights = torch.zeros_like(params)
     if layer.has_weights:
         steps = tile.steps(layer.group_inputs, a["ic"], per_channel)
         own = tile.weight_buffer_words(count.groups, *layer.kernel, steps, a["ic"], per_channel)
-        weights = tile.weight_stream_words(own, a["oc"], a["ic"]) * repeats
-    return WORD_BYTES * weights.double(), WORD_BYTES * params.double()
+        weights = tile.weight_stream_words(own, a["oc"], a["ic"])
+    return WORD_BYTES * weights * count.weight_repeats, WORD_BYTES * params * count.weight_repeats
 
 
 def _instructions(layer: Layer, count: _Counts) -> Tensor:
     out_tiles = count.spatial * count.tiles
-    total = 1 + count.loads + (1 + int(layer.has_weights)) * count.weight_loads + out_tiles
+    total = 1 + count.loads + (1 + int(layer.has_weights)) * count.weight_loads + out_tiles.double()
     total = total + tile.compute_tiles(count.spatial, count.tiles, count.slices)
     return total + int(layer.residual is not None) * out_tiles
 

@@ -10,7 +10,7 @@ from dna.accelerator.chunk import Accelerator, Chunk, Memory
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile
 from dna.compile.program import Program
-from dna.cost.traffic import Traffic, layer_traffic, link_traffic, program_traffic, total
+from dna.cost.traffic import Feeding, Traffic, layer_traffic, link_traffic, program_traffic, total
 from dna.network.layer import Layer
 from dna.network.network import Network
 from dna.quantize.random import random_weights
@@ -126,14 +126,40 @@ def test_links_take_what_memory_does_not(seed):
     assert parts[-1].read >= 0  # what pages are filled up with
 
 
+def test_closed_form_is_the_programs_count_with_batches_links_and_several_chunks():
+    equal, all_of = 0, 0
+    for seed in range(12):
+        case = drawn_chunks_case(seed)
+        mapping, chunks = case.mapping, case.accelerator.chunks
+        for index, (layer, counted) in enumerate(zip(case.program.layers, program_traffic(case.program), strict=False)):
+            feeding = Feeding(
+                chip_in=int(layer.input in mapping.on_chip),
+                chip_residual=int(layer.residual in mapping.on_chip),
+                chip_out=int(layer.name in mapping.on_chip),
+                batch=mapping.batch(index),
+                resident=int(mapping.layers[index].resident),
+            )
+            own = columns([chunks[mapping.chunk(index)]])
+            closed = layer_traffic(layer, as_candidates([mapping.layers[index]]), own, feeding)
+            for name in ("weight", "param", "written", "output", "residual", "sum"):
+                all_of += 1
+                equal += float(getattr(closed, name)) == pytest.approx(getattr(counted, name))
+            readers = {mapping.chunk(i) for i, la in enumerate(case.program.layers) if layer.name in la.sources}
+            if len(readers) < 2 or not feeding.chip_out:  # a link for each reader is written
+                moved, jobs = (t.read + t.link - t.program / 2 for t in (closed, counted))
+                all_of += 1
+                equal += float(moved) == pytest.approx(jobs)
+    assert equal / all_of > 0.97, (equal, all_of)
+
+
 def test_links_and_batches_in_the_closed_form():
     c, a = as_candidates([LayerMapping(4, 1, 1, 4, 32, 32, 1)]), columns([Chunk(residual=False)])
     plain = layer_traffic(POINTWISE, c, a)
-    chip = layer_traffic(POINTWISE, c, a, chip_in=True, chip_out=True)
-    batched = layer_traffic(POINTWISE, c, a, batch=4)
+    chip = layer_traffic(POINTWISE, c, a, Feeding(chip_in=1, chip_out=1))
+    batched = layer_traffic(POINTWISE, c, a, Feeding(batch=4))
     assert float(chip.link) == 2 * 16 * 32 and float(chip.written) == 0
     assert float(plain.read - chip.read) == 16 * 32
-    assert float(plain.read - batched.read) == (32 * 32 + 8 * 32) * 3 / 4
+    assert float(plain.read - batched.read) == (32 * 32 + 8 * 32 + 2 * 32) * 3 / 4
 
 
 def test_no_mapping_moves_less_than_the_least():
