@@ -3,8 +3,10 @@
     python -m benchmarks.partitions [--quick]
 
 In two spaces, each with any number of engines and any half of a layer on any engine: `oc x ic` engines as FPGA'15 and
-ISCA'17 count them, and `oc x ic x px` engines as a chunk may have them. Beside the optimum stand the best published
-partition, and what searchers find in the same spaces with the same number of evaluations (`--quick`: without those).
+ISCA'17 count them, and `oc x ic x px` engines as a chunk may have them. Each also with the halves of conv1 and conv3,
+which read the same inputs, as one layer where one engine has both: the papers do not count so. Beside the optimum stand
+the best published partition, and what searchers find in the same spaces with the same number of evaluations (`--quick`:
+without those).
 """
 
 from __future__ import annotations
@@ -19,12 +21,12 @@ from dna.search import counterfactual, evolutionary, random_search
 from dna.search.engine_problem import PartitionProblem, own_problem, published_problem
 from dna.search.engine_sets import Engines, Solution, floor, own_engines, published_engines, solve
 from dna.search.problem import Budget, SearchResult
-from dna.search.published import ALEXNET_HALF, HALVES, ISCA17, Convolution, Partition, best_partition
+from dna.search.published import ALEXNET_HALF, HALVES, ISCA17, JOINED, Convolution, Partition, best_partition
 
 MULTIPLIERS = (448, 576)
 COPIES = (HALVES,) * len(ALEXNET_HALF)
 HALF_LAYERS = tuple(layer for layer in ALEXNET_HALF for _ in range(HALVES))
-SPACES: dict[str, Callable[[Sequence[Convolution], int], Engines]] = {
+SPACES: dict[str, Callable[..., Engines]] = {
     "oc x ic": published_engines,
     "oc x ic x px": own_engines,
 }
@@ -50,7 +52,7 @@ def main() -> int:
     rows = [row for partition in ISCA17 for row in published_rows(partition)]
     for most in MULTIPLIERS:
         for space in SPACES:
-            rows += space_rows(space, most, not given.quick)
+            rows += space_rows(space, most, not given.quick) + joined_rows(space, most)
     if not given.quick:
         write("partitions", rows)
     return report(rows)
@@ -74,22 +76,34 @@ def published_rows(partition: Partition) -> list[Row]:
 
 def space_rows(space: str, most: int, search: bool) -> list[Row]:
     """The optimum of a space with any number of engines, with few, and what searchers find."""
-    engines = SPACES[space](ALEXNET_HALF, most)
+    engines = SPACES[space](ALEXNET_HALF, COPIES, most)
     best = solve(engines, COPIES, most)
     name = f"{space}, {most} multipliers"
-    used = [
-        {"engine": " x ".join(str(n) for n in used.sizes), "halves": halves(used.load), "cycles": used.cycles}
-        for used in best.engines
-    ]
-    extra = {"engines": used, "multipliers": best.multipliers, "kinds of engines": len(engines.sizes)}
-    rows = [
-        Row(f"{name}: interval", best.interval, "cycle", f"<= {best_partition(most).interval}", extra),
-        Row(f"{name}: utilisation", round(utilisation(best, most), 4), "fraction"),
-    ]
+    rows = optimum_rows(name, most, engines, best)
     for count in range(1, len(best.engines)):
         fewer = solve(engines, COPIES, most, count).interval
         rows.append(Row(f"{name}: interval with at most {count} engines", fewer, "cycle"))
     return rows + (searcher_rows(space, most, best) if search else [])
+
+
+def joined_rows(space: str, most: int) -> list[Row]:
+    """The optimum where halves with the same inputs may be one layer."""
+    engines = SPACES[space](ALEXNET_HALF, COPIES, most, JOINED)
+    name = f"{space}, {most} multipliers, conv1 and conv3 whole"
+    return optimum_rows(name, most, engines, solve(engines, COPIES, most))
+
+
+def optimum_rows(name: str, most: int, engines: Engines, best: Solution) -> list[Row]:
+    """Interval and utilisation of a proven optimum, with its engines."""
+    used = [
+        {"engine": " x ".join(str(n) for n in used.sizes), "halves": halves(used.load), "cycles": used.cycles}
+        for used in best.engines
+    ]
+    extra = {"engines": used, "multipliers": best.multipliers, "sizes of engines": len(engines.sizes)}
+    return [
+        Row(f"{name}: interval", best.interval, "cycle", f"<= {best_partition(most).interval}", extra),
+        Row(f"{name}: utilisation", round(utilisation(best, most), 4), "fraction"),
+    ]
 
 
 def halves(load: Sequence[int]) -> list[str]:

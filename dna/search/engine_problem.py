@@ -16,16 +16,12 @@ from torch import Tensor
 
 from dna.accelerator.chunk import INPUT_CHANNELS, MAX_LANES
 from dna.accelerator.isa import WORD_BYTES
-from dna.search.engine_sets import OUTPUT_CHANNELS, own_cycles
+from dna.search.engine_sets import OUTPUT_CHANNELS, own_cycles, published_cycles
 from dna.search.problem import Evaluation
-from dna.search.published import Convolution, Engine
+from dna.search.published import Convolution
 
 Cycles = Callable[..., int]
 """Cycles of a layer on an engine of the sizes given after it."""
-
-
-def published_cycles(kind: Convolution, oc: int, ic: int) -> int:
-    return Engine(oc, ic).cycles(kind)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,16 @@
 """Engines for a set of layers, any layer on any engine: the least interval for a number of multipliers, proven.
 
 Layers are kinds with a number of equal copies (the halves of a grouped convolution). An engine's load is how many
-copies of each kind it has; its cycles are the sum over them. The interval is that of the busiest engine. At a given
-interval each load has a cheapest engine, and a dynamic programme over loads says how few multipliers suffice; the
-interval is found by bisection among all cycle counts that any load has on any engine, so the result is the optimum.
+copies of each kind it has; its cycles are the sum over them, or less where all copies of a kind go as one layer. The
+interval is that of the busiest engine. At a given interval each load has a cheapest engine, and a dynamic programme
+over loads says how few multipliers suffice; the interval is found by bisection among all cycle counts that any load has
+on any engine, so the result is the optimum.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,9 +19,10 @@ from numpy.typing import NDArray
 from dna.accelerator import tile
 from dna.accelerator.chunk import INPUT_CHANNELS, MAX_LANES, MAX_OUTPUT_CHANNELS, POST_LANES
 from dna.errors import UserError
-from dna.search.published import Convolution
+from dna.search.published import Convolution, Engine
 
 Ints = NDArray[np.int64]
+Joined = Collection[str]
 NEVER = 1 << 40
 """Multipliers, or cycles, of what is impossible."""
 OUTPUT_CHANNELS = (2, 4, 8, *range(16, MAX_OUTPUT_CHANNELS + 1, 16))
@@ -35,6 +37,8 @@ class Engines:
     """`(E, 2)`: oc, ic; or `(E, 3)`: oc, ic, px."""
     cycles: Ints
     """`(E, K)`: compute cycles of one copy."""
+    whole: Ints
+    """`(E, K)`: compute cycles of all copies on one engine."""
 
     @cached_property
     def multipliers(self) -> Ints:
@@ -45,8 +49,9 @@ class Engines:
         """The engines of at most so many multipliers, of those with equal cycles the smallest, smallest first."""
         order = np.argsort(self.multipliers, kind="stable")
         order = order[self.multipliers[order] <= most]
-        first = np.sort(np.unique(self.cycles[order], axis=0, return_index=True)[1])
-        return Engines(self.sizes[order][first], self.cycles[order][first])
+        both = np.concatenate([self.cycles, self.whole], axis=1)[order]
+        kept = order[np.sort(np.unique(both, axis=0, return_index=True)[1])]
+        return Engines(self.sizes[kept], self.cycles[kept], self.whole[kept])
 
 
 @dataclass(frozen=True)
@@ -77,19 +82,17 @@ class Solution:
 # ---------------------------------------------------------------- spaces
 
 
-def published_engines(kinds: Sequence[Convolution], most: int) -> Engines:
-    """`oc x ic` of any sizes up to `most` multipliers, one pixel after the other, as FPGA'15 and ISCA'17 count."""
+def published_engines(kinds: Sequence[Convolution], copies: Sequence[int], most: int, joined: Joined = ()) -> Engines:
+    """`oc x ic` of any sizes up to `most` multipliers, one pixel after the other, as FPGA'15 and ISCA'17 count.
+
+    `joined`: names of kinds whose copies have the same inputs, so that they are one layer where one engine has all.
+    """
     sizes = [(tm, tn) for tm in range(1, most + 1) for tn in range(1, most // tm + 1)]
-    oc, ic = np.array(sizes, dtype=np.int64).T
-    columns = [
-        -(-kind.out_channels // oc) * -(-kind.in_channels // ic) * (kind.rows * kind.cols * kind.kernel**2)
-        for kind in kinds
-    ]
-    return Engines(np.stack([oc, ic], axis=1), np.stack(columns, axis=1))
+    return _engines(kinds, copies, sizes, joined, published_cycles)
 
 
-def own_engines(kinds: Sequence[Convolution], most: int) -> Engines:
-    """`oc x ic x px` as a `Chunk` may have it, up to `most` multipliers; cycles with the widest legal post lanes."""
+def own_engines(kinds: Sequence[Convolution], copies: Sequence[int], most: int, joined: Joined = ()) -> Engines:
+    """`oc x ic x px` as a `Chunk` may have it, up to `most` multipliers; else as `published_engines`."""
     sizes = [
         (oc, ic, px)
         for oc in OUTPUT_CHANNELS
@@ -97,8 +100,28 @@ def own_engines(kinds: Sequence[Convolution], most: int) -> Engines:
         if oc * ic % tile.WORD == 0
         for px in range(1, min(MAX_LANES, most // (oc * ic)) + 1)
     ]
-    rows = [[own_cycles(kind, *size) for kind in kinds] for size in sizes]
-    return Engines(np.array(sizes, dtype=np.int64).reshape(-1, 3), np.array(rows, dtype=np.int64))
+    return _engines(kinds, copies, sizes, joined, own_cycles)
+
+
+def _engines(
+    kinds: Sequence[Convolution],
+    copies: Sequence[int],
+    sizes: Sequence[tuple[int, ...]],
+    joined: Joined,
+    cycles: Callable[..., int],
+) -> Engines:
+    one = np.array([[cycles(kind, *size) for kind in kinds] for size in sizes], dtype=np.int64)
+    whole = one * np.array(copies)
+    for column, (kind, count) in enumerate(zip(kinds, copies, strict=True)):
+        if kind.name in joined:
+            layer = replace(kind, out_channels=count * kind.out_channels)
+            whole[:, column] = np.minimum(whole[:, column], [cycles(layer, *size) for size in sizes])
+    return Engines(np.array(sizes, dtype=np.int64), one, whole)
+
+
+def published_cycles(kind: Convolution, oc: int, ic: int) -> int:
+    """Cycles of a layer on a published `oc x ic` engine."""
+    return Engine(oc, ic).cycles(kind)
 
 
 def own_cycles(kind: Convolution, oc: int, ic: int, px: int) -> int:
@@ -158,7 +181,9 @@ class _Search:
     def __init__(self, engines: Engines, copies: tuple[int, ...], most_engines: int) -> None:
         self.engines, self.most_engines = engines, most_engines
         self.loads = np.array(list(np.ndindex(*(count + 1 for count in copies))), dtype=np.int64)
-        self.cycles = self.loads[1:] @ engines.cycles.T
+        all_there = self.loads[1:] == np.array(copies)
+        parts = np.where(all_there, 0, self.loads[1:])
+        self.cycles = parts @ engines.cycles.T + all_there.astype(np.int64) @ engines.whole.T
         """`(loads - 1, E)`: of every load but the empty one."""
         self.parts = [self._parts(load) for load in self.loads]
         """By load: see `_parts`."""

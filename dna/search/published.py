@@ -54,6 +54,8 @@ ALEXNET_HALF = (
 )
 """The five convolutions of AlexNet in two towers, one half each: what FPGA'15 and ISCA'17 compute twice per image."""
 HALVES = 2
+JOINED = ("conv1", "conv3")
+"""Convolutions whose halves read the same inputs: on one engine they can be one layer with all outputs."""
 
 
 # ---------------------------------------------------------------- engines of Tm x Tn multipliers (FPGA'15, ISCA'17)

@@ -32,6 +32,7 @@ BUFFERS = ((4096, 2), (4096, 1), (2048, 1), (1024, 1), (512, 1), (256, 1))
 """Words of the input buffer, and what the weight buffer holds in units of what the largest layer needs; the first that
 the board has room for is taken."""
 MIN_WEIGHT_WORDS = 128
+MIN_PARAM_WORDS, MAX_PARAM_WORDS = 64, 512
 SUM_WORDS = 1024
 """Sums that an array holds whose weights stay. The TPU has 4096."""
 MIN_OUTPUT_WORDS = 512
@@ -129,12 +130,14 @@ def _on(layers: Sequence[Layer], assignment: Sequence[int], chunk: int) -> list[
 
 def _with_buffers(chunk: Chunk, layers: Sequence[Layer], words: int, times: int) -> Chunk:
     """The chunk with buffers for its layers."""
+    outputs = max(layer.group_outputs for layer in layers)
     needed = max([MIN_WEIGHT_WORDS, *(_weight_words(layer, chunk.oc, chunk.ic) for layer in layers if _slides(layer))])
     return replace(
         chunk,
         input_words=words,
         output_words=max(MIN_OUTPUT_WORDS, words // 2),
         weight_words=min(MAX_BUFFER_WORDS, times * needed),
+        param_words=max(MIN_PARAM_WORDS, min(MAX_PARAM_WORDS, 2 * -(-outputs // chunk.post_lanes))),
         residual=any(layer.residual is not None for layer in layers),
     )
 
@@ -160,7 +163,7 @@ def nearest(value: int, values: Sequence[int]) -> int:
 def chunk_of(oc: int, ic: int, px: int = 1, **others: object) -> Chunk:
     """A chunk with the widest post lanes, made of LUTs, so that all DSPs multiply; not packed, as published."""
     post_lanes = max(lanes for lanes in (2, 4, 8, 16) if oc % lanes == 0)
-    plain = Chunk(oc, ic, px, post_lanes=post_lanes, param_words=512, post_in_lut=True, burst_beats=64, ports=1)
+    plain = Chunk(oc, ic, px, post_lanes=post_lanes, post_in_lut=True, burst_beats=64, ports=1)
     return replace(plain, **others)  # type: ignore[arg-type]
 
 
@@ -181,8 +184,10 @@ def _multiplying(layers: Sequence[Layer]) -> list[int]:
 
 
 def _sizes(multipliers: int) -> list[tuple[int, int]]:
+    """oc and ic, fewest multipliers first; of equals those near 8 outputs: fewer make pooling slow, more take LUTs."""
     pairs = [(oc, ic) for oc in OUTPUT_CHANNELS for ic in INPUT_CHANNELS if oc * ic % WORD_BYTES == 0]
-    return sorted((pair for pair in pairs if pair[0] * pair[1] <= multipliers), key=lambda pair: pair[0] * pair[1])
+    fitting = [pair for pair in pairs if pair[0] * pair[1] <= multipliers]
+    return sorted(fitting, key=lambda pair: (pair[0] * pair[1], abs(pair[0] - 8)))
 
 
 def following(layers: Sequence[Layer], homes: dict[int, int]) -> tuple[int, ...]:
@@ -231,25 +236,40 @@ def _engines(partition: Partition) -> Callable[[Sequence[Layer], Board], Designe
 
 
 def _pipeline(layers: Sequence[Layer], board: Board) -> Designed | None:
-    """A chunk per layer that multiplies, one pixel at a time; the least interval for the board's DSPs."""
+    """A chunk per layer that multiplies, one pixel at a time; the least interval for the board's DSPs.
+
+    Few outputs at once need less room for weights: where any number of them does not fit the board, at most 16.
+    """
     stages = _multiplying(layers)
     if not 1 <= len(stages) <= MAX_CHUNKS:
         return None
-    options = [
-        [(pair, _cycles(layers[index], *pair)) for pair in _sizes(board.dsp) if _holds(layers[index], *pair)]
-        for index in stages
-    ]
-    best: list[tuple[int, int]] | None = None
+    homes = following(layers, {index: stage for stage, index in enumerate(stages)})
+    for most_outputs in (max(OUTPUT_CHANNELS), WORD_BYTES):
+        sizes = _stage_sizes([layers[index] for index in stages], board.dsp, most_outputs)
+        chunks = tuple(chunk_of(*pair) for pair in sizes)
+        least = [_with_buffers(chunk, _on(layers, homes, n), *BUFFERS[-1]) for n, chunk in enumerate(chunks)]
+        if chunks and _fits(least, board):
+            return chunks, homes
+    return None
+
+
+def _stage_sizes(stages: Sequence[Layer], multipliers: int, most_outputs: int) -> list[tuple[int, int]]:
+    """oc and ic of each stage with the least interval; empty if there is none."""
+    sizes = [pair for pair in _sizes(multipliers) if pair[0] <= most_outputs]
+    options = [[(pair, _cycles(layer, *pair)) for pair in sizes if _holds(layer, *pair)] for layer in stages]
+    best: list[tuple[int, int]] = []
     for interval in sorted({cycles for row in options for _, cycles in row}, reverse=True):
-        chosen = [next((pair for pair, cycles in row if cycles <= interval), None) for row in options]
-        sizes = [pair for pair in chosen if pair is not None]
-        if len(sizes) < len(stages) or sum(oc * ic for oc, ic in sizes) > board.dsp:
+        firsts = [next((pair for pair, cycles in row if cycles <= interval), None) for row in options]
+        chosen = [pair for pair in firsts if pair is not None]
+        if len(chosen) < len(stages) or sum(oc * ic for oc, ic in chosen) > multipliers:
             break
-        best = sizes
-    if best is None:
-        return None
-    chunks = tuple(chunk_of(*pair) for pair in best)
-    return chunks, following(layers, {index: stage for stage, index in enumerate(stages)})
+        best = chosen
+    return best
+
+
+def _fits(chunks: Sequence[Chunk], board: Board) -> bool:
+    used = accelerator_resources(Accelerator(tuple(chunks)))
+    return all(count <= getattr(board, name) for name, count in used.items())
 
 
 def _holds(layer: Layer, oc: int, ic: int) -> bool:

@@ -17,9 +17,10 @@ from dna.search import counterfactual
 from dna.search.engine_problem import PartitionProblem, own_problem, published_problem
 from dna.search.engine_sets import Engines, floor, own_cycles, own_engines, published_engines, solve
 from dna.search.problem import Budget
-from dna.search.published import ALEXNET_HALF, HALVES, Convolution, best_partition
+from dna.search.published import ALEXNET_HALF, HALVES, JOINED, Convolution, best_partition
 
 COPIES = (HALVES,) * len(ALEXNET_HALF)
+Space = Callable[[Sequence[Convolution], Sequence[int], int], Engines]
 
 
 def partitions(items: Sequence[int]) -> Iterator[list[list[int]]]:
@@ -33,7 +34,17 @@ def partitions(items: Sequence[int]) -> Iterator[list[list[int]]]:
             yield [*rest[:index], [items[0], *group], *rest[index + 1 :]]
 
 
-def enumerated(engines: Engines, kinds: Sequence[int], most: int, most_engines: int) -> int | None:
+def load_cycles(engines: Engines, engine: int, load: Sequence[int], kinds: Sequence[int]) -> int:
+    """Cycles of an engine with these layers, by kind, of all there are."""
+    taken = 0
+    for kind in set(load):
+        count = load.count(kind)
+        every = count == kinds.count(kind)
+        taken += int(engines.whole[engine, kind]) if every else count * int(engines.cycles[engine, kind])
+    return taken
+
+
+def enumerated(engines: Engines, kinds: list[int], most: int, most_engines: int) -> int | None:
     """Least interval by trying every set of engines for every partition of the items."""
     best = None
     for groups in partitions(list(range(len(kinds)))):
@@ -42,7 +53,9 @@ def enumerated(engines: Engines, kinds: Sequence[int], most: int, most_engines: 
         for chosen in itertools.product(range(len(engines.sizes)), repeat=len(groups)):
             if sum(int(engines.multipliers[e]) for e in chosen) > most:
                 continue
-            cycles = [sum(int(engines.cycles[e, kinds[i]]) for i in g) for e, g in zip(chosen, groups, strict=True)]
+            cycles = [
+                load_cycles(engines, e, [kinds[i] for i in g], kinds) for e, g in zip(chosen, groups, strict=True)
+            ]
             best = min(max(cycles), best or max(cycles))
     return best
 
@@ -52,7 +65,9 @@ def test_the_solver_is_exact(seed: int) -> None:
     rng = np.random.default_rng(seed)
     copies = tuple(int(n) for n in rng.integers(1, 3, size=int(rng.integers(1, 4))))
     kinds = [kind for kind, count in enumerate(copies) for _ in range(count)]
-    engines = Engines(rng.integers(1, 5, size=(5, 2)), rng.integers(1, 40, size=(5, len(copies))))
+    one = rng.integers(1, 40, size=(5, len(copies)))
+    whole = one * np.array(copies) - rng.integers(0, one)
+    engines = Engines(rng.integers(1, 5, size=(5, 2)), one, whole)
     most, most_engines = int(engines.multipliers.min()) + int(rng.integers(0, 16)), int(rng.integers(1, len(kinds) + 1))
     found = solve(engines, copies, most, most_engines)
     assert found.interval == enumerated(engines, kinds, most, most_engines)
@@ -63,8 +78,8 @@ def test_the_solver_is_exact(seed: int) -> None:
 
 @pytest.mark.parametrize("most", [448, 576])
 @pytest.mark.parametrize("space", [published_engines, own_engines])
-def test_no_published_partition_is_better(most: int, space: Callable[[Sequence[Convolution], int], Engines]) -> None:
-    engines = space(ALEXNET_HALF, most)
+def test_no_published_partition_is_better(most: int, space: Space) -> None:
+    engines = space(ALEXNET_HALF, COPIES, most)
     found = solve(engines, COPIES, most)
     assert floor(ALEXNET_HALF, COPIES, most) <= found.interval <= best_partition(most).interval
     for used in found.engines:
@@ -75,13 +90,25 @@ def test_no_published_partition_is_better(most: int, space: Callable[[Sequence[C
 def test_one_engine_is_that_of_the_paper() -> None:
     """The published single engines are the optimum for one engine: the solver finds the same sizes."""
     for most, sizes, cycles in ((448, (64, 7), 2_005_892), (576, (64, 9), 1_768_724)):
-        (used,) = solve(published_engines(ALEXNET_HALF, most), COPIES, most, most_engines=1).engines
+        (used,) = solve(published_engines(ALEXNET_HALF, COPIES, most), COPIES, most, most_engines=1).engines
         assert (used.sizes, used.cycles) == (sizes, cycles)
+
+
+@pytest.mark.parametrize("space", [published_engines, own_engines])
+def test_halves_with_the_same_inputs_go_as_one_layer(space: Space) -> None:
+    """48 + 48 outputs take four turns of 32 as halves, three as one layer; never more, and nothing else changes."""
+    halved = space(ALEXNET_HALF, COPIES, 128)
+    joined = (published_engines if space is published_engines else own_engines)(ALEXNET_HALF, COPIES, 128, JOINED)
+    assert np.array_equal(halved.whole, HALVES * halved.cycles)
+    assert np.array_equal(joined.whole[:, [1, 3, 4]], halved.whole[:, [1, 3, 4]])
+    assert (joined.whole <= halved.whole).all()
+    row = int(np.flatnonzero((joined.sizes[:, :2] == (32, 1)).all(axis=1))[0])
+    assert 4 * joined.whole[row, 0] == 3 * halved.whole[row, 0]
 
 
 def test_refused() -> None:
     with pytest.raises(UserError, match="no engine has at most 8 multipliers"):
-        solve(own_engines(ALEXNET_HALF, 16), COPIES, 8)
+        solve(own_engines(ALEXNET_HALF, COPIES, 16), COPIES, 8)
 
 
 @pytest.mark.parametrize(("oc", "ic", "px"), [(16, 1, 14), (8, 16, 1), (48, 1, 5), (2, 16, 3), (32, 4, 3)])
@@ -104,13 +131,13 @@ def test_searchers_price_what_the_solver_proves(
     """A searcher's best is legal, priced alike, and never below the optimum."""
     layers, most = (ALEXNET_HALF[2], ALEXNET_HALF[3], ALEXNET_HALF[4]), 96
     space = published_engines if make is published_problem else own_engines
-    optimum = solve(space(layers, most), (1, 1, 1), most).interval
+    optimum = solve(space(layers, (1, 1, 1), most), (1, 1, 1), most).interval
     problem = make(layers, 3, most)
     found = counterfactual.search(problem, Budget(evaluations=6000), seed=0)
     assert found.feasible and optimum <= found.cost <= 1.25 * optimum
     assert bool(problem.space.legal(found.design[None]).all())
     sizes, homes = problem.space.values(found.design[None])[0], found.design[-3:]
-    engines = space(layers, most)
+    engines = space(layers, (1, 1, 1), most)
     cycles = torch.zeros(3)
     for layer, home in enumerate(homes.tolist()):
         row = int(np.flatnonzero((engines.sizes == sizes[home].numpy()).all(axis=1))[0])

@@ -7,10 +7,12 @@ import itertools
 import pytest
 
 from dna.accelerator.board import load_board
-from dna.accelerator.chunk import Chunk
+from dna.accelerator.chunk import Accelerator, Chunk
 from dna.compile.lowering import lower
+from dna.cost.resources import accelerator_resources
 from dna.network.layer import Layer
 from dna.network.network import Network
+from dna.network.zoo import build
 from dna.search.engine_sets import array_cycles
 from dna.search.published import ALEXNET_HALF, FPGA15, HALVES, ISCA17, Engine
 from dna.search.published_points import KINDS, Kind, baseline, baselines, nearest, nearest_chunk, points, two_towers
@@ -95,6 +97,17 @@ def test_a_stage_per_layer_has_the_least_interval() -> None:
     assert max(cycles(layer, c.oc, c.ic) for layer, c in zip(stages, chunks, strict=True)) == best
     assert sum(chunk.multipliers for chunk in chunks) <= BOARD.dsp
     assert kind("a stage per layer").design(lower(small(17)).layers, BOARD) is None
+
+
+def test_a_stage_per_layer_leaves_room_for_weights() -> None:
+    """Thirteen stages for VGG-16, with so few outputs at once that all weight buffers fit the board."""
+    board = load_board("zc706")
+    layers = tuple(layer for layer in lower(build("vgg16").network).layers if layer.op in ("conv", "maxpool"))
+    *_, smallest = points(layers, board, kind("a stage per layer"))
+    assert len(smallest.chunks) == 13 and len(smallest.on_chip) == 17
+    assert max(chunk.oc for chunk in smallest.chunks) <= 16
+    used = accelerator_resources(Accelerator(smallest.chunks))
+    assert all(count <= getattr(board, name) for name, count in used.items())
 
 
 def test_points_go_from_large_buffers_to_small_ones() -> None:
