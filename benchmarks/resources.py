@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from benchmarks.common import Row, report, write
 from benchmarks.synthesis import Cells, Synthesis, counts, synthesise
 from dna.accelerator.chunk import Chunk
-from dna.cost.resources import RESOURCES, Coefficients, memory_resources, resources, terms
+from dna.cost.resources import FF_MODEL, LUT_MODEL, RESOURCES, Coefficients, memory_resources, resources, terms
 
 
 def _chunk(array: tuple[int, int, int, int], buffers: tuple[int, int, int, int], **others: int | bool) -> Chunk:
@@ -115,8 +115,11 @@ def solve(chunks: Sequence[Chunk], names: Sequence[str], measured: Sequence[int]
 
 
 def fit(chunks: Sequence[Chunk], done: Sequence[Synthesis], kind: str) -> Coefficients:
-    """Coefficients of `kind`, lut or ff: those of all parts and of the rest, added up, in tenths."""
-    total: Counter[str] = Counter()
+    """Coefficients of `kind`, lut or ff: those of all parts and of the rest, added up, in tenths.
+
+    What no fitted chunk has, partial sums in a buffer, stays as it is.
+    """
+    total: Counter[str] = Counter({"per_partial_sum": {"lut": LUT_MODEL, "ff": FF_MODEL}[kind].per_partial_sum})
     left = [
         counts(s.total)[kind] - getattr(memory_resources(parameters(c)), kind)
         for c, s in zip(chunks, done, strict=True)
