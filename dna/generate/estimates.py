@@ -11,6 +11,8 @@ from typing import Any
 from dna.accelerator.board import Board
 from dna.accelerator.isa import REGIONS, WORD_BYTES
 from dna.compile.program import Program
+from dna.cost.area import accelerator_area
+from dna.cost.energy import energy_of
 from dna.cost.resources import accelerator_resources, resources
 from dna.cost.schedule import Schedule
 from dna.record import to_plain
@@ -62,6 +64,24 @@ def estimate(program: Program, times: Schedule, board: Board) -> dict[str, Any]:
         ],
         "resources": accelerator_resources(program.accelerator),
         "bytes_per_pass": {key: sum(moved[key] for moved in traffic) for key in (_LOADS, _STORES)},
+        **_of_chip(program, times, board),
+    }
+
+
+def _of_chip(program: Program, times: Schedule, board: Board) -> dict[str, Any]:
+    """Area, and energy of a frame by part and by layer, where the board is an ASIC."""
+    if board.technology is None:
+        return {}
+    area = accelerator_area(program.accelerator, board.technology)
+    energy = energy_of(program, board, times.interval / program.frames)
+    return {
+        "area_mm2": {"logic": round(area.logic_mm2, 4), "memory": round(area.sram_mm2, 4)},
+        "on_chip_memory_kb": round(area.buffer_kb, 2),
+        "energy_mj_per_frame": round(energy.total_mj, 6),
+        "energy_pj_per_frame": {name: round(value) for name, value in energy.parts.items()},
+        "energy_pj_by_layer": {
+            name: {part: round(value) for part, value in parts.items()} for name, parts in energy.layers
+        },
     }
 
 

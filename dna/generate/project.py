@@ -73,7 +73,9 @@ def generate(
         _write_simulation(work / "sim", accelerator, header)
         timing = memory or Memory()
         times = write_program(program, work / "program", reference=reference, memory=timing, passes=passes)
-        write_hls_of(work, accelerator, header, Target(board.part, board.clock_mhz))
+        # HLS tools know FPGAs only: for a chip, the sources are for prototyping.
+        part = board.part if board.technology is None else load_board(DEFAULT_BOARD).part
+        write_hls_of(work, accelerator, header, Target(part, board.clock_mhz))
         if has_processor(board.part):
             top = (work / "rtl" / "dna_top.v").read_text()
             write_vivado(work / "vivado", accelerator, board, top, sources, header)

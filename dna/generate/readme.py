@@ -87,7 +87,8 @@ _SOFTWARE = """## Software
 `run` computes the reference input and compares the output; `probe` measures the board's memory and prints it as a board
 file wants it: with these numbers `dna generate --board` gives the cycles of the real board.
 
-## ASIC
+"""
+_CHIP = """## ASIC
 
     make -C asic synth YOSYS=yosys          # logic in generic cells, memories as black boxes
     make DESIGN_CONFIG=$PWD/asic/config.mk  # in OpenROAD-flow-scripts/flow, with the macros' views in asic/macros/
@@ -96,8 +97,10 @@ file wants it: with these numbers `dna generate --board` gives the cycles of the
 
 
 def _next_steps(board: Board) -> str:
+    if board.technology is not None:
+        return f"{_CHIP}\n{_SOFTWARE.rstrip()}\n"
     if not has_processor(board.part):
-        return _SOFTWARE
+        return _SOFTWARE + _CHIP
     return f"""## FPGA
 
     make -C vivado bitstream                # Vivado, with the board files of {board.title}
@@ -105,7 +108,7 @@ def _next_steps(board: Board) -> str:
 packages the accelerator as an IP, builds the system around it and implements it: `vivado/dna.bit`, `dna.hwh`,
 `dna.xsa`. It fails if {board.clock_mhz:g} MHz are not met.
 
-{_SOFTWARE}"""
+{_SOFTWARE}{_CHIP}"""
 
 
 def _accelerator(program: Program) -> str:
