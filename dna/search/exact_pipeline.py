@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,18 @@ from dna.compile.lowering import lower
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
+from dna.search.chip_kinds import (
+    CHIP_LEVELS,
+    DEPTHWISE_LEVELS,
+    LINKS,
+    MAIN_LEVELS,
+    MAIN_SPLITS,
+    SPLITS,
+    OnChip,
+    Split,
+    Tensors,
+    point_share,
+)
 from dna.search.partition import Cover, Needs, Options, Step, cover
 from dna.search.point import Point
 from dna.search.problem import Budget
@@ -78,6 +91,8 @@ class StageSpace:
     board: Board
     limits: Limits
     frames: int
+    able: frozenset[str]
+    """Tensors that may be handed over on chip."""
 
     @cached_property
     def large(self) -> Prices:
@@ -100,7 +115,29 @@ class StageSpace:
         every = frozenset(range(len(self.layers)))
         for beside in groups:
             found.append(Beside(Mixed(self.large, beside), Mixed(self.small, every - beside)))
+        tensors = Tensors(self.layers, self.able)
+        found += [OnChip(self.chip, tensors, words) for words in LINKS]
+        if any(layer.op == "depthwise" for layer in self.layers):
+            found.append(Split(self.main, self.side, tensors))
         return tuple(found)
+
+    def _menu(self, **given: Any) -> Prices:
+        menu = dsp_menu(self.layers, self.board.dsp, ports=2, **given)
+        return Prices.of(self.layers, menu, self.board, self.limits, self.frames, modes=False)
+
+    @cached_property
+    def chip(self) -> Prices:
+        """Arrays with links to themselves."""
+        return self._menu(levels=CHIP_LEVELS)
+
+    @cached_property
+    def main(self) -> Prices:
+        """Arrays beside one for depthwise layers."""
+        return self._menu(levels=MAIN_LEVELS)
+
+    @cached_property
+    def side(self) -> Prices:
+        return self._menu(levels=DEPTHWISE_LEVELS, depthwise=True)
 
     @cached_property
     def least(self) -> Floats:
@@ -111,8 +148,20 @@ class StageSpace:
             row = self.large.least_times(number, modes, WEIGHTS)
             if not layer.has_weights or (number, number + 1) in small_runs(self.layers):
                 row = np.minimum(row, self.small.least_times(number, modes, WEIGHTS))
-            rows.append(row)
+            rows.append(np.minimum(row, self._least_on_chip(number)))
         return np.stack(rows)
+
+    def _least_on_chip(self, number: int) -> Floats:
+        """As `least`, on chunks with links: weights as fast as may be, for the least bandwidth."""
+        row = np.full(len(WEIGHTS), np.inf)
+        slowest = 2 / max(point_share(split) for split in (*SPLITS, *MAIN_SPLITS))
+        for kind in self.kinds:
+            if isinstance(kind, OnChip):
+                mode = Mode(min(s for s, _ in SPLITS), kind.batches[number], chip_in=True, chip_out=True)
+                row = np.minimum(row, self.chip.least_times(number, [(mode, slowest)], WEIGHTS))
+            elif isinstance(kind, Split):
+                row = np.minimum(row, kind.least_times(number, slowest, WEIGHTS))
+        return row
 
     @property
     def bound(self) -> float:
@@ -262,7 +311,9 @@ def propose(
 
     `frames`: of a pass, and per weight load.
     """
-    space = StageSpace(lower(network).layers, board, Limits.of(board, max_chunks), frames)
+    lowered = lower(network)
+    able = frozenset(layer.name for layer in lowered.layers) - set(lowered.places) - {lowered.output}
+    space = StageSpace(lowered.layers, board, Limits.of(board, max_chunks), frames, able)
     search = _Search(space, budget or Budget())
     low = _bisect(search, watch)
     if not search.found:

@@ -7,7 +7,7 @@ keeps up, and the share of the memory's bandwidth.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -128,9 +128,12 @@ class Prices:
     _fractions: dict[tuple[float, bool], Floats] = field(default_factory=dict)
 
     @staticmethod
-    def of(layers: Sequence[Layer], menu: Menu, board: Board, limits: Limits, frames: int) -> Prices:
+    def of(
+        layers: Sequence[Layer], menu: Menu, board: Board, limits: Limits, frames: int, modes: bool = True
+    ) -> Prices:
+        """`modes`: all shares are priced when one of them is."""
         shares = tuple(s for s in SHARES if 1 / s <= limits.words)
-        tables = StageTables(menu, board.memory, tuple(Mode(share, frames) for share in shares))
+        tables = StageTables(menu, board.memory, tuple(Mode(share, frames) for share in shares) if modes else ())
         return Prices(layers, menu, tables, limits, frames, shares)
 
     def cycles(self, layer: int, mode: Mode) -> Ints:
@@ -158,6 +161,32 @@ class Prices:
             used = np.where((cycles < UNMAPPED)[:, :, None], used * cycles[:, :, None], np.inf)
             best = np.minimum(best, used.min(axis=(0, 1)))
         return best
+
+
+def smallest(
+    most: Ints,
+    cycles: Callable[[Ints, Ints], Ints],
+    residual: NDArray[np.bool_],
+    use: tuple[Floats, Floats],
+    first: int,
+    ends: Ints,
+    interval: float,
+    needs: Needs,
+) -> tuple[Ints, Ints, Ints, Floats]:
+    """Of each run and array the smallest buffers that keep up: number of the run, array, place of the buffers, use.
+
+    `most` `(E, A)`: cycles with the largest buffers. `cycles(runs, arrays)`: with all buffers, `(P, B)`. `residual`
+    `(E,)`: whether the run adds one. `use`: of the entries without and with one, `(A, B, 5)` each.
+    """
+    rows, arrays = np.nonzero(most <= interval)
+    # Arrays that waste too much with their smallest buffers are left out before the buffers are looked at.
+    used = np.where(residual[rows, None], use[1][arrays, 0], use[0][arrays, 0])
+    fine = ~needs.wasteful(used, first, ends[rows])
+    rows, arrays = rows[fine], arrays[fine]
+    places = (cycles(rows, arrays) <= interval).argmax(axis=1)
+    used = np.where(residual[rows, None], use[1][arrays, places], use[0][arrays, places])
+    fine = ~needs.wasteful(used, first, ends[rows])
+    return rows[fine], arrays[fine], places[fine], used[fine]
 
 
 @dataclass
@@ -199,19 +228,14 @@ class Mixed:
 
     def _of_share(self, first: int, ends: Ints, share: int, interval: float, needs: Needs, found: Ints) -> Choices:
         """`found` `(E, A)`: buffers that suffice with smaller shares; brought up to date."""
-        prices, before = self.prices, self.sums[share][first]
-        most = np.where(found > 0, self.sums[share][ends, :, -1] - before[:, -1], UNMAPPED)
+        sums = self.sums[share]
         residual = self._adds[ends] > self._adds[first]
-        use = [prices.fractions(1 / share, adds) for adds in (False, True)]
-        # Arrays that waste too much with their smallest buffers are left out before the buffers are looked at.
-        rows, arrays = np.nonzero(most <= interval)
-        smallest = np.where(residual[rows, None], use[1][arrays, 0], use[0][arrays, 0])
-        fine = ~needs.wasteful(smallest, first, ends[rows])
-        rows, arrays = rows[fine], arrays[fine]
-        cycles = self.sums[share][ends[rows], arrays] - before[arrays]
-        places = (cycles <= interval).argmax(axis=1)
-        used = np.where(residual[rows, None], use[1][arrays, places], use[0][arrays, places])
-        fine = ~needs.wasteful(used, first, ends[rows]) & (places < found[rows, arrays])
+        use = self.prices.fractions(1 / share, False), self.prices.fractions(1 / share, True)
+        most = np.where(found > 0, sums[ends, :, -1] - sums[first, :, -1], UNMAPPED)
+        rows, arrays, places, used = smallest(
+            most, lambda e, a: sums[ends[e], a] - sums[first, a], residual, use, first, ends, interval, needs
+        )
+        fine = places < found[rows, arrays]
         found[rows, arrays] = np.minimum(found[rows, arrays], places)
         payload = np.stack([np.full(len(rows), share), arrays, places], axis=1)
         return Choices(ends[rows][fine], used[fine], payload[fine])

@@ -42,6 +42,10 @@ LUT_ARRAYS = ((16, 1, 1), (16, 1, 2), (16, 1, 4), (16, 2, 2), (16, 4, 1))
 """oc, ic, px of arrays without DSP, at most 64 multipliers."""
 
 
+FLATS = 48
+"""Layers whose mappings are kept for other modes."""
+
+
 @dataclass(frozen=True)
 class Menu:
     """Arrays that a stage may have, each with every choice of buffers.
@@ -89,28 +93,35 @@ class Menu:
         return len(self.arrays), len(self.buffers)
 
 
-def dsp_menu(layers: Sequence[Layer], dsp: int, post_lanes: Sequence[int] = (16,), **given: object) -> Menu:
-    """Packed arrays within `dsp` DSPs, post lanes in LUTs."""
+def dsp_menu(
+    layers: Sequence[Layer],
+    dsp: int,
+    *,
+    ports: int = 1,
+    levels: tuple[tuple[int, ...], ...] = LEVELS,
+    depthwise: bool = False,
+) -> Menu:
+    """Packed arrays within `dsp` DSPs, post lanes in LUTs. `depthwise`: only those that waste no multiplier there."""
     residual = any(layer.residual is not None for layer in layers)
     arrays = []
-    for oc, ic, px, post in product(OUTPUT_CHANNELS, INPUT_CHANNELS, PIXEL_LANES, post_lanes):
-        used = oc * ic * px // 2
-        if SMALLEST_DSP <= used <= dsp and oc * ic % tile.WORD == 0 and oc % min(post, oc) == 0:
-            arrays.append(_array(oc, ic, px, min(post, oc), residual, packed=True))
-    return Menu(tuple(arrays), LEVELS)
+    for oc, ic, px in product(OUTPUT_CHANNELS, INPUT_CHANNELS, PIXEL_LANES):
+        suits = SMALLEST_DSP <= oc * ic * px // 2 <= dsp and oc * ic % tile.WORD == 0
+        if suits and (not depthwise or (oc, ic) == (tile.WORD, 1)):
+            arrays.append(_array(oc, ic, px, min(16, oc), residual, ports, packed=True))
+    return Menu(tuple(arrays), levels)
 
 
 def lut_menu(layers: Sequence[Layer], shapes: Sequence[tuple[int, int, int]] = LUT_ARRAYS) -> Menu:
     """Small arrays without a DSP."""
     residual = any(layer.residual is not None for layer in layers)
-    arrays = [_array(*shape, post, residual, mac_in_lut=True) for shape in shapes for post in (2, 4, 8)]
+    arrays = [_array(*shape, post, residual, 1, mac_in_lut=True) for shape in shapes for post in (2, 4, 8)]
     return Menu(tuple(arrays), SMALL_LEVELS)
 
 
-def _array(oc: int, ic: int, px: int, post: int, residual: bool, **switches: bool) -> Chunk:
+def _array(oc: int, ic: int, px: int, post: int, residual: bool, ports: int, **switches: bool) -> Chunk:
     return Chunk(
-        oc, ic, px, post, 16, 16, 16, 16, residual=residual, post_in_lut=True, ports=1, burst_beats=64, **switches
-    )  # fmt: skip
+        oc, ic, px, post, 16, 16, 16, 16, residual=residual, post_in_lut=True, ports=ports, burst_beats=64, **switches
+    )
 
 
 @dataclass(frozen=True)
@@ -141,16 +152,25 @@ class StageTables:
     memory: Memory
     modes: tuple[Mode, ...]
     _made: dict[tuple[Layer, Mode], Ints] = field(default_factory=dict)
+    _flats: dict[tuple[Layer, bool], _Flat] = field(default_factory=dict)
+    """The last ones made, for other modes."""
 
     def get(self, layer: Layer, mode: Mode) -> Ints:
         """Cycles of a group of `mode.frames` frames, `(A, B)` in the menu's order of buffers; `UNMAPPED` where none."""
         shape = shape_of(layer)
         if (shape, mode) not in self._made:
             alike = [other for other in self.modes if other.fine == mode.fine and other != mode]
-            flat = _Flat.of(shape, self.menu, mode.fine)
+            flat = self._flat(shape, mode.fine)
             for other in (mode, *alike):
                 self._made[shape, other] = flat.best(other, self.memory)
         return self._made[shape, mode]
+
+    def _flat(self, shape: Layer, fine: bool) -> _Flat:
+        if (shape, fine) not in self._flats:
+            while len(self._flats) >= FLATS:
+                self._flats.pop(next(iter(self._flats)))
+            self._flats[shape, fine] = _Flat.of(shape, self.menu, fine)
+        return self._flats[shape, fine]
 
 
 @dataclass(frozen=True, eq=False)

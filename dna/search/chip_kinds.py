@@ -1,0 +1,359 @@
+"""Kinds of stages that keep tensors on chip.
+
+*On chip*: one chunk whose tensors go through a link from itself to itself, as far as they have room; several frames per
+weight load where several frames of the tensors have room. *Split*: two chunks on one run, ordinary convolutions on one,
+depthwise ones on the other; they hand over in bands of rows. Both have two ports, one for tensors, one for weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dna.accelerator.chunk import LINK_WORDS
+from dna.accelerator.tile import channel_words
+from dna.cost.resources import ram_half_blocks
+from dna.network.layer import Layer
+from dna.search.mapping_space import UNMAPPED
+from dna.search.partition import COLUMNS, Needs
+from dna.search.stage_kinds import Choices, Part, Prices, smallest
+from dna.search.stages import Mode
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+CHIP_LEVELS = ((512, 1024, 2048), (256, 512, 1024, 2048, 4096), (64, 512), (512, 1024, 2048))
+"""Depths of the buffers of a chunk with a link."""
+SPLITS = ((2, 6), (6, 2), (3, 6), (6, 3), (4, 12), (12, 4), (6, 12), (12, 12))
+"""Intervals of the beats of the weights' and the tensors' port."""
+LINKS = (8192, 16384, 32768)
+"""Words of a link from a chunk to itself."""
+BAND_ROWS = 8
+"""Rows of a depthwise layer's input that the bank before it holds: two bands of a tile and its halo."""
+
+
+def point_share(intervals: tuple[int, int]) -> int:
+    """The interval that two ports with these have in common: as in `Point`, for all ports of a chunk together."""
+    return int(2 / (1 / intervals[0] + 1 / intervals[1]) + 1e-9)
+
+
+def link_blocks(words: int) -> int:
+    """BRAM36 of the smallest link that holds so many words; a number that no board has where none does."""
+    if words > LINK_WORDS[1]:
+        return 1_000_000
+    return -(-int(ram_half_blocks(max(LINK_WORDS[0], 1 << (words - 1).bit_length()))) // 2)
+
+
+def output_words(layer: Layer) -> int:
+    return layer.out_height * layer.out_width * channel_words(layer.out_channels)
+
+
+@dataclass(frozen=True)
+class Tensors:
+    """Where the tensors of the layers are written and read, by number of the layer."""
+
+    layers: tuple[Layer, ...]
+    able: frozenset[str]
+    """Those that may be in links: no part of a concat, not the output."""
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        return {layer.name: number for number, layer in enumerate(self.layers)}
+
+    @cached_property
+    def last_readers(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for number, layer in enumerate(self.layers):
+            for name in layer.sources:
+                found[name] = number
+        return found
+
+    def spans(self) -> list[tuple[str, int, int]]:
+        """Name, writer and last reader of every tensor that may be on chip."""
+        return [(name, self.numbers[name], last) for name, last in self.last_readers.items() if name in self.able]
+
+    def inside(self, first: int, end: int) -> list[tuple[str, int, int]]:
+        """Those that layers of a run write and only layers of the run read."""
+        return [span for span in self.spans() if first <= span[1] and span[2] < end]
+
+    @cached_property
+    def alive(self) -> list[int]:
+        """Words of tensors that may be on chip while each layer runs, its own output included."""
+        words = [0] * len(self.layers)
+        for _, writer, last in self.spans():
+            for number in range(writer, last + 1):
+                words[number] += output_words(self.layers[writer])
+        return words
+
+    def batches(self, words: int, frames: int) -> list[int]:
+        """Frames per weight load of each layer that `words` of a link have room for, fewer towards the front, or 0."""
+        fitting = [max((b for b in range(1, frames + 1) if frames % b == 0 and b * alive <= words), default=0)
+                   for alive in self.alive]  # fmt: skip
+        for number in reversed(range(len(fitting) - 1)):
+            if fitting[number] and fitting[number + 1]:
+                fitting[number] = min(fitting[number], fitting[number + 1])
+        return fitting
+
+    def memory_words(self, number: int, outside: set[str]) -> int:
+        """Words that a layer moves through memory, in the busier direction, if these tensors are there."""
+        layer = self.layers[number]
+        sizes = {name: output_words(self.layers[n]) for name, n in self.numbers.items()}
+        own = layer.in_height * layer.in_width * channel_words(layer.in_channels)
+        reads = sum(sizes.get(name, own) for name in layer.sources if name in outside or name not in self.able)
+        writes = output_words(layer) if layer.name in outside or layer.name not in self.able else 0
+        return max(reads, writes)
+
+
+@dataclass
+class OnChip:
+    """One chunk for a run, with a link of `words` to itself."""
+
+    prices: Prices
+    tensors: Tensors
+    words: int
+
+    @cached_property
+    def batches(self) -> list[int]:
+        """Of each layer; all frames where its tensors are in memory anyway."""
+        return [batch or self.prices.frames for batch in self._fitting]
+
+    @cached_property
+    def _fitting(self) -> list[int]:
+        return self.tensors.batches(self.words, self.prices.frames)
+
+    @cached_property
+    def chip(self) -> list[tuple[str, int, int]]:
+        """Tensors that are on chip where all their layers are in the run: equal batches from writer to last reader."""
+        return [
+            (name, writer, last)
+            for name, writer, last in self.tensors.spans()
+            if self._fitting[writer] and len({self._fitting[n] for n in range(writer, last + 1)}) == 1
+        ]
+
+    def _cycles(self, number: int, split: tuple[int, int], outside: set[str]) -> Ints:
+        """A layer's cycles for all frames, `(A, B)`, with these tensors in memory."""
+        mode = Mode(split[0], self.batches[number], chip_in=True, chip_out=True)
+        cycles = self.prices.cycles(number, mode)
+        return np.maximum(cycles, self.tensors.memory_words(number, outside) * split[1] * self.prices.frames)
+
+    @cached_property
+    def sums(self) -> dict[tuple[int, int], tuple[Ints, Ints, Ints]]:
+        """By split: cycles of the first k layers `(n + 1, A, B)`, with as much on chip as can be, and what a run that
+        begins, or ends, at a layer takes more, for its tensors are in memory there."""
+        never = {layer.name for layer in self.prices.layers} - {name for name, _, _ in self.chip}
+        return {split: self._sums(split, never) for split in SPLITS if self._possible(split)}
+
+    def _possible(self, split: tuple[int, int]) -> bool:
+        return 1 / split[0] + 1 / split[1] <= self.prices.limits.words
+
+    def _sums(self, split: tuple[int, int], never: set[str]) -> tuple[Ints, Ints, Ints]:
+        count = len(self.prices.layers)
+        each = np.stack([self._cycles(n, split, never) for n in range(count)])
+        before, behind = (np.zeros((count + 1, *self.prices.menu.shape), np.int64) for _ in range(2))
+        for cut in range(1, count):
+            cut_through = {name for name, writer, last in self.chip if writer < cut <= last}
+            for n in {n for name in cut_through for n in self._readers(name) if n >= cut}:
+                before[cut] += self._cycles(n, split, never | cut_through) - each[n]
+            for n in {self.tensors.numbers[name] for name in cut_through}:
+                behind[cut] += self._cycles(n, split, never | cut_through) - each[n]
+        sums = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
+        return sums, before, behind
+
+    def _readers(self, name: str) -> list[int]:
+        return [n for n, layer in enumerate(self.prices.layers) if name in layer.sources]
+
+    def choices(self, first: int, interval: float, needs: Needs) -> Choices:
+        spans = sorted(last for _, writer, last in self.chip if writer >= first)
+        if not spans:
+            return Choices.none(3)
+        ends = np.arange(spans[0] + 1, len(self.prices.layers) + 1)
+        numbers = [number for number, split in enumerate(SPLITS) if split in self.sums]
+        return Choices.joined([self._of_split(first, ends, number, interval, needs) for number in numbers], 3)
+
+    def _of_split(self, first: int, ends: Ints, number: int, interval: float, needs: Needs) -> Choices:
+        sums, before, behind = self.sums[SPLITS[number]]
+
+        def cycles(rows: Ints, arrays: Ints) -> Ints:
+            own = sums[ends[rows], arrays] - sums[first, arrays]
+            return own + before[first, arrays] + behind[ends[rows], arrays]
+
+        most = sums[ends, :, -1] - sums[first, :, -1] + before[first, :, -1] + behind[ends, :, -1]
+        residual = np.array([self.prices.adds(range(first, end)) for end in ends.tolist()])
+        rows, arrays, places, used = smallest(most, cycles, residual, self._use(number), first, ends, interval, needs)
+        payload = np.stack([np.full(len(rows), number), arrays, places], axis=1)
+        return Choices(ends[rows], used, payload)
+
+    def _use(self, number: int) -> tuple[Floats, Floats]:
+        words, link = 2 / point_share(SPLITS[number]), link_blocks(self.words) / self.prices.limits.bram36
+        extra = np.array([link * (name == "bram36") for name in COLUMNS])
+        return self.prices.fractions(words, False) + extra, self.prices.fractions(words, True) + extra
+
+    def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
+        number, array, place = payload
+        layers = tuple(range(first, end))
+        chunk = self.prices.menu.entry(array, place, self.prices.adds(layers))
+        inside = {name for name, _, _ in self.tensors.inside(first, end)}
+        chip = frozenset(name for name, _, _ in self.chip if name in inside)
+        batches = tuple((n, self.batches[n]) for n in layers)
+        return Part((chunk,), (point_share(SPLITS[number]),), (layers,), batches, chip)
+
+    def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
+        number, array, place = payload
+        sums, before, behind = (table[:, array, place] for table in self.sums[SPLITS[number]])
+        return float(sums[end] - sums[first] + before[first] + behind[end])
+
+    def quicker(self, first: int, end: int, payload: Sequence[int], words: float) -> tuple[int, ...] | None:
+        return None
+
+
+MAIN_LEVELS = ((512, 1024), (256, 512, 1024), (64,), (512, 1024, 2048))
+DEPTHWISE_LEVELS = ((512, 1024, 2048), (512,), (64,), (1024, 2048))
+MAIN_SPLITS = ((12, 3), (6, 3), (12, 6), (24, 12))
+DEPTHWISE_SPLITS = ((16, 240), (8, 120))
+
+
+@dataclass
+class Split:
+    """Two chunks for a run: `main` for ordinary layers, `side` for the depthwise ones; a frame at a time."""
+
+    main: Prices
+    side: Prices
+    tensors: Tensors
+
+    @cached_property
+    def segments(self) -> list[tuple[int, int]]:
+        """Runs of layers, each up to the layer that reads a depthwise one: what the chunks do at the same time."""
+        layers, found, start = self.main.layers, [], 0
+        for number in range(1, len(layers)):
+            if layers[number - 1].op == "depthwise" and layers[number].op != "depthwise":
+                found.append((start, number + 1))
+                start = number + 1
+        return found
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [segment[0] for segment in self.segments]
+
+    def _own(self, first: int, end: int, side: bool) -> tuple[int, ...]:
+        return tuple(n for n in range(first, end) if (self.main.layers[n].op == "depthwise") == side)
+
+    @cached_property
+    def _main(self) -> list[Ints]:
+        """By main split, cycles of each segment's ordinary layers, `(segments, A * B)`."""
+        return [np.stack([self._sum(self.main, s, False, split) for s in self.segments]) for split in MAIN_SPLITS]
+
+    @cached_property
+    def _side(self) -> list[Ints]:
+        return [np.stack([self._sum(self.side, s, True, split) for s in self.segments]) for split in DEPTHWISE_SPLITS]
+
+    def _sum(self, prices: Prices, segment: tuple[int, int], side: bool, split: tuple[int, int]) -> Ints:
+        total = np.zeros(prices.menu.shape, np.int64)
+        for number in self._own(*segment, side):
+            banded = self._bank(number, number + 1) if side else None
+            total += prices.cycles(number, Mode(split[0], 1, chip_in=True, chip_out=True, banded=banded))
+        return np.minimum(total, UNMAPPED).reshape(-1)
+
+    def least_times(self, number: int, words: float, weights: Floats) -> Floats:
+        """As `Prices.least_times`, for a layer on the chunk that it may be on, for so many words per cycle."""
+        side = self.main.layers[number].op == "depthwise"
+        prices, splits = (self.side, DEPTHWISE_SPLITS) if side else (self.main, MAIN_SPLITS)
+        banded = self._bank(number, number + 1) if side else None
+        fastest = min(split[0] for split in splits)
+        mode = Mode(fastest, 1, chip_in=True, chip_out=True, banded=banded)
+        slowest = min(words, 2 / max(point_share(split) for split in splits))
+        return prices.least_times(number, [(mode, slowest)], weights)
+
+    def _bank(self, first: int, end: int) -> int:
+        """Words of the bank before the depthwise layers of a run."""
+        layers = [self.main.layers[n] for n in self._own(first, end, True)]
+        words = max(BAND_ROWS * layer.in_width * channel_words(layer.in_channels) for layer in layers)
+        return 1 << (words - 1).bit_length()
+
+    @cached_property
+    def _paired(self) -> dict[tuple[int, int], Ints]:
+        """By splits, cycles of the first k segments on each pair of entries, `(segments + 1, M, S)`."""
+        found = {}
+        for one, main in enumerate(self._main):
+            for other, side in enumerate(self._side):
+                each = np.maximum(main[:, :, None], side[:, None, :])
+                found[one, other] = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
+        return found
+
+    def _links(self, first: int, end: int) -> int:
+        """BRAM36 of the banks of a run: to the depthwise chunk in bands, all else whole."""
+        back = max(output_words(self.main.layers[n]) for n in self._own(first, end, True))
+        kept = [0] * (end - first)
+        side = set(self._own(first, end, True))
+        for _, writer, last in self.tensors.inside(first, end):
+            name = self.main.layers[writer].name
+            readers = [n for n in range(writer + 1, last + 1) if name in self.main.layers[n].sources]
+            if writer not in side and not side.issuperset(readers):
+                for number in range(writer, last + 1):
+                    kept[number - first] += output_words(self.main.layers[writer])
+        return link_blocks(self._bank(first, end)) + link_blocks(back) + (link_blocks(max(kept)) if max(kept) else 0)
+
+    def choices(self, first: int, interval: float, needs: Needs) -> Choices:
+        if first not in self._starts:
+            return Choices.none(4)
+        start, parts = self._starts.index(first), []
+        for stop in range(start + 1, len(self.segments) + 1):
+            found = self._of_run(start, stop, interval, needs)
+            if found is None:
+                break
+            parts.append(found)
+        return Choices.joined(parts, 4)
+
+    def _of_run(self, start: int, stop: int, interval: float, needs: Needs) -> Choices | None:
+        """Options for some segments; None where none keeps up, and so none for more segments."""
+        first, end = self.segments[start][0], self.segments[stop - 1][1]
+        own = [needs.less(self._own(0, len(self.main.layers), side)) for side in (True, False)]
+        links, any_fits, parts = self._links(first, end), False, []
+        for (one, other), sums in self._paired.items():
+            limit = interval - self._border(first, end, MAIN_SPLITS[one])
+            used = self._used(one, other, first, end, links)
+            mains, sides = (np.nonzero(~n.wasteful(u, first, end))[0] for n, u in zip(own, used, strict=True))
+            fits = sums[stop][np.ix_(mains, sides)] - sums[start][np.ix_(mains, sides)] <= limit
+            any_fits |= bool(fits.any()) or not len(mains) or not len(sides)
+            main, side = (rows[i] for rows, i in zip((mains, sides), np.nonzero(fits), strict=True))
+            both = used[0][main] + used[1][side]
+            fine = ~needs.wasteful(both, first, end) & (both <= 1 + 1e-9).all(axis=1)
+            main, side = main[fine], side[fine]
+            payload = np.stack([main * 0 + one, main, main * 0 + other, side], axis=1)
+            parts.append(Choices(np.full(len(payload), end), both[fine], payload))
+        return Choices.joined(parts, 4) if any_fits else None
+
+    def _border(self, first: int, end: int, split: tuple[int, int]) -> int:
+        """Cycles, of a frame, to read what comes in and write what goes out; half of it while others compute."""
+        layer = self.main.layers[first]
+        reads = layer.in_height * layer.in_width * channel_words(layer.in_channels)
+        return (reads + output_words(self.main.layers[end - 1])) * split[1] // 4
+
+    def _used(self, one: int, other: int, first: int, end: int, links: int) -> tuple[Floats, Floats]:
+        adds = self.main.adds(range(first, end))
+        extra = np.array([links / self.main.limits.bram36 * (name == "bram36") for name in COLUMNS])
+        main = self.main.fractions(2 / point_share(MAIN_SPLITS[one]), adds) + extra
+        side = self.side.fractions(2 / point_share(DEPTHWISE_SPLITS[other]), False)
+        return main.reshape(-1, len(COLUMNS)), side.reshape(-1, len(COLUMNS))
+
+    def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
+        one, main, other, side = payload
+        groups = self._own(first, end, False), self._own(first, end, True)
+        large = self.main.menu.entry(*divmod(main, self.main.menu.shape[1]), self.main.adds(groups[0]))
+        small = self.side.menu.entry(*divmod(side, self.side.menu.shape[1]), False)
+        shares = point_share(MAIN_SPLITS[one]), point_share(DEPTHWISE_SPLITS[other])
+        chip = frozenset(name for name, _, _ in self.tensors.inside(first, end))
+        return Part((large, small), shares, groups, tuple((n, 1) for n in range(first, end)), chip)
+
+    def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
+        one, main, other, side = payload
+        start = self._starts.index(first)
+        stop = next(i for i, segment in enumerate(self.segments) if segment[1] == end) + 1
+        sums = self._paired[one, other][:, main, side]
+        return float(sums[stop] - sums[start] + self._border(first, end, MAIN_SPLITS[one]))
+
+    def quicker(self, first: int, end: int, payload: Sequence[int], words: float) -> tuple[int, ...] | None:
+        return None
