@@ -238,13 +238,13 @@ def _engines(partition: Partition) -> Callable[[Sequence[Layer], Board], Designe
 def _pipeline(layers: Sequence[Layer], board: Board) -> Designed | None:
     """A chunk per layer that multiplies, one pixel at a time; the least interval for the board's DSPs.
 
-    Few outputs at once need less room for weights: where any number of them does not fit the board, at most 16.
+    Few outputs at once need less room for weights, and fewer LUTs: where any number does not fit, at most 16, or 4.
     """
     stages = _multiplying(layers)
     if not 1 <= len(stages) <= MAX_CHUNKS:
         return None
     homes = following(layers, {index: stage for stage, index in enumerate(stages)})
-    for most_outputs in (max(OUTPUT_CHANNELS), WORD_BYTES):
+    for most_outputs in (max(OUTPUT_CHANNELS), 16, 4):
         sizes = _stage_sizes([layers[index] for index in stages], board.dsp, most_outputs)
         chunks = tuple(chunk_of(*pair) for pair in sizes)
         least = [_with_buffers(chunk, _on(layers, homes, n), *BUFFERS[-1]) for n, chunk in enumerate(chunks)]
