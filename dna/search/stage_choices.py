@@ -17,11 +17,18 @@ from torch import Tensor
 
 from dna.accelerator import tile
 from dna.accelerator.mapping import LayerMapping
-from dna.cost.mapping_limits import Candidates, strides
+from dna.cost.mapping_limits import Candidates, legal, strides
 from dna.network.layer import Layer
 from dna.search.mapping_space import TILE_COUNTS, channel_sizes, lane_sizes, lane_splits
 
 ORDERS: tuple[Literal["inputs", "weights"], ...] = ("inputs", "weights")
+LARGE = {
+    name: torch.tensor([[value]])
+    for name, value in {
+        "oc": 128, "ic": 16, "px": 2**20, "post_lanes": 16, "residual": 1, "dataflow": 1, "sum_words": 2**40,
+    }.items()
+}  # fmt: skip
+"""An array without limits of its own."""
 FEW_SLICES = 4
 """Where sums have a buffer, in at most how many slices the input channels are cut."""
 
@@ -104,17 +111,11 @@ class Choices:
     """Words of the input that a row of tiles sees."""
     in_order: Tensor
     """Whether a row of tiles is done for all channels before the next, bool."""
+    legal: Tensor
+    """Whether an array can run it that is large enough in all, bool."""
 
     def __len__(self) -> int:
         return len(self.pixel)
-
-    @property
-    def candidates(self) -> Candidates:
-        """As `dna.cost` prices them, all columns `(C,)`; `resident` is not among them."""
-        p, k = self.pixels, self.channels
-        first = (getattr(p, f.name)[self.pixel] for f in fields(Pixels))
-        names = ("out_channels", "in_channels", "kernel_rows", "order")
-        return Candidates(*first, *(getattr(k, name)[self.channel] for name in names))
 
     def mapping(self, row: int) -> LayerMapping:
         """Choice number `row`."""
@@ -211,15 +212,18 @@ def _loaded(layer: Layer, p: Pixels) -> tuple[Tensor, Tensor]:
 
 
 def _pixel_costs(layer: Layer, p: Pixels, fine: bool) -> Tensor:
-    """What prices rise with, int64 `(F, costs)`."""
+    """What prices rise with, int64 `(F, costs)`: lanes, array cycles, tiles, words and runs loaded, buffers; and, for
+    `fine`, what others wait for: rows, words and array cycles of a tile."""
     stride_h, stride_w = strides(layer)
     rows, cols = _loaded(layer, p)
     down, across = _cuts(layer, layer.counted_rows, p.rows), _cuts(layer, layer.counted_cols, p.cols)
     window = tile.window(p.lane_rows, stride_h, layer.kernel[0]) * tile.window(p.lane_cols, stride_w, layer.kernel[1])
     pixels = p.lane_rows * p.lane_cols
     output = p.rows.clamp(max=layer.out_height) * p.cols.clamp(max=layer.out_width)
-    costs = [p.lanes_y * p.lanes_x, pixels * down * across, down * across, rows * cols, window, output]
-    costs += [(across > 1).long(), p.lane_rows, p.lane_cols] if fine else [(across > 1).long()]
+    runs = torch.where((across == 1) & (cols == layer.in_width), down, rows * across)
+    costs = [p.lanes_y * p.lanes_x, pixels * down * across, down * across, rows * cols, runs, window, output]
+    if fine:
+        costs += [p.rows.clamp(max=layer.out_height), rows * cols // (down * across), pixels]
     return torch.stack(costs, dim=1)
 
 
@@ -278,9 +282,12 @@ def _geometry(layer: Layer, pixels: Pixels, channels: Channels, pixel: Tensor, c
     window_w = tile.window(p.lane_cols, stride_w, layer.kernel[1])
     tile_rows, tile_cols = p.rows.clamp(max=layer.out_height), p.cols.clamp(max=layer.out_width)
     row_words = tile.channel_words(layer.in_channels) * layer.in_width
+    columns = [*(getattr(p, f.name) for f in fields(Pixels)), k.out_channels, k.in_channels, k.kernel_rows, k.order]
+    candidates = Candidates.of(torch.stack(columns, dim=1))
     return Choices(
         pixels=pixels,
         channels=channels,
+        legal=legal(layer, candidates, LARGE)[0],
         pixel=pixel,
         channel=channel,
         lanes=(p.lanes_y * p.lanes_x).double(),

@@ -44,11 +44,6 @@ class Key:
     banded: int | None
     chained: bool
 
-    @property
-    def fine(self) -> bool:
-        """Whether small tiles can be better than large ones."""
-        return self.banded is not None or self.chained
-
 
 @dataclass
 class StagePrices:
@@ -154,7 +149,7 @@ class StagePrices:
         sums = values["sum_words"] > 0
         for px, with_sums in torch.unique(torch.stack([values["px"], sums.long()], dim=1), dim=0).tolist():
             rows = torch.nonzero((values["px"] == px) & (sums == bool(with_sums)))[:, 0]
-            c = choices(key.shape, px, key.fine, bool(with_sums))
+            c = choices(key.shape, px, True, bool(with_sums))
             for block in rows.split(max(1, PAIRS // len(c))):
                 part = {name: value[block] for name, value in values.items()}
                 terms = self._array_terms(key, c, part, tuple(kinds[block].tolist()))
@@ -163,7 +158,7 @@ class StagePrices:
         return result
 
     def _array_terms(self, key: Key, c: Choices, values: Mapping[str, Tensor], kinds: tuple[int, ...]) -> ArrayTerms:
-        place = (key.shape, key.fine, kinds)
+        place = (key.shape, kinds)
         if place in self._terms:
             self._terms.move_to_end(place)
             return self._terms[place]
@@ -201,7 +196,7 @@ def buffer_table(c: Choices, terms: ArrayTerms, cycles: Tensor, levels: Sequence
     place, fits = torch.zeros(cycles.shape, dtype=torch.int64), terms.fits
     needs = (c.input_need[None], terms.weight_need, terms.param_need, c.output_need[None])
     for need, level in zip(needs, levels, strict=True):
-        index = torch.searchsorted(level, need.contiguous())
+        index = torch.searchsorted(level.to(need.dtype), need.contiguous())
         fits = fits & (index < len(level))
         place = place * len(level) + index
     place = torch.where(fits, place, total)
@@ -222,7 +217,7 @@ def _running_minimum(table: Tensor) -> Tensor:
 
 def chunk_prices(key: Key, chunk: Chunk, memory: Memory) -> tuple[Choices, Tensor, StageCycles]:
     """All choices on one chunk: they, their cycles with infinity where one does not fit, float64 `(C,)`, and parts."""
-    c = choices(key.shape, chunk.px, key.fine, chunk.sum_words > 0)
+    c = choices(key.shape, chunk.px, True, chunk.sum_words > 0)
     values = {name: torch.tensor([value]) for name, value in chunk.integers.items()}
     terms = array_terms(key.shape, c, values)
     priced = stage_cycles(key.shape, c, terms, values, traffic_of(key, memory))

@@ -8,21 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 
 import torch
 from torch import Tensor
 
-from dna.accelerator.chunk import Chunk, Memory
+from dna.accelerator.chunk import MAX_LANES, Chunk, Memory
 from dna.network.layer import Layer
 from dna.search.bands import BANDS
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.space import BUFFER_AXES
 from dna.search.stage_choices import Choices, choices
 from dna.search.stage_prices import IDLE_AXES, PAIRS
-from dna.search.stage_terms import Feeds, array_terms, stage_cycles
+from dna.search.stage_terms import Feeds, channel_terms, fed_cycles, pixel_terms
 
 PRICED_AXES = tuple(f.name for f in fields(Chunk) if f.name not in IDLE_AXES)
 """Parameters of a chunk that prices depend on."""
+
+TABLES = ("pixels", "channels", "pixel", "channel")
+"""Fields of `Choices` that say which mapping it is."""
+GEOMETRY = tuple(f.name for f in fields(Choices) if f.name not in TABLES)
+FLAGS = ("once", "in_order", "legal")
+"""Those that are true or false."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +56,10 @@ class Places:
     def of(rows: Tensor) -> Places:
         return Places(*rows.unbind(1))
 
-    def feeds(self, memory: Memory) -> Feeds:
-        """As the closed form takes them."""
+    def feeds(self, memory: Memory, rows: Tensor) -> Feeds:
+        """Of the given rows, as the closed form takes them."""
         flags = (self.chip_in, self.chip_residual, self.chip_out, self.chained)
-        share, frames = self.share.double()[:, None], self.frames.double()[:, None]
-        return Feeds(memory, share, frames, *(flag[:, None] > 0 for flag in flags))
+        return Feeds(memory, self.share.double()[rows], self.frames.double()[rows], *((f > 0)[rows] for f in flags))
 
 
 @dataclass
@@ -95,27 +101,73 @@ class RowPrices:
 def price_rows(shape: Layer, values: Mapping[str, Tensor], places: Places, memory: Memory) -> Tensor:
     """Fewest cycles of R chunks and how they are fed, int64 `(R,)`; `UNMAPPED` where no mapping fits."""
     result = torch.full((len(places.share),), UNMAPPED)
-    fine = ((places.chained > 0) | (places.bank > 0)).long()
-    kinds = torch.stack([values["px"], (values["sum_words"] > 0).long(), fine], dim=1)
-    for px, sums, small in torch.unique(kinds, dim=0).tolist():
-        rows = torch.nonzero((kinds == torch.tensor([px, sums, small])).all(dim=1))[:, 0]
-        c = choices(shape, px, bool(small), bool(sums))
-        for block in rows.split(max(1, PAIRS // len(c))):
-            part = {name: value[block] for name, value in values.items()}
-            result[block] = _best(shape, c, part, Places.of(places.columns()[block]), memory)
+    buffered, columns = values["sum_words"] > 0, places.columns()
+    for sums in torch.unique(buffered).tolist():
+        mine = torch.nonzero(buffered == sums)[:, 0]
+        some = {name: value[mine] for name, value in values.items()}
+        bundle = _bundle(shape, tuple(torch.unique(some["px"]).tolist()), sums)
+        counts = bundle.counts[some["px"]]
+        blocks = (counts.cumsum(0) - counts) // PAIRS
+        for block in torch.unique(blocks).tolist():
+            rows = torch.nonzero(blocks == block)[:, 0]
+            part = {name: value[rows] for name, value in some.items()}
+            result[mine[rows]] = _best(shape, bundle, part, Places.of(columns[mine[rows]]), memory)
     return result
 
 
-def _best(shape: Layer, c: Choices, values: Mapping[str, Tensor], places: Places, memory: Memory) -> Tensor:
-    terms = array_terms(shape, c, values)
-    cycles = stage_cycles(shape, c, terms, values, places.feeds(memory)).cycles
-    needs = (c.input_need[None], terms.weight_need, terms.param_need, c.output_need[None])
-    fits = terms.fits
-    for name, need in zip(BUFFER_AXES, needs, strict=True):
-        fits = fits & (need <= values[name][:, None])
-    if (places.bank > 0).any():
-        fits = fits & ((places.bank == 0)[:, None] | ((BANDS * c.band <= places.bank[:, None]) & c.in_order))
-    return torch.where(fits, cycles, float(UNMAPPED)).amin(dim=1).clamp(max=UNMAPPED).long()
+@dataclass(frozen=True, eq=False)
+class _Bundle:
+    """The choices of a layer shape for several numbers of pixel lanes, one behind the other."""
+
+    first: Choices
+    """Those of the least lanes: all have the same cuts of the channels."""
+    geometry: Tensor
+    """Row by row the fields of `GEOMETRY`, float64 `(fields, choices)`."""
+    channel: Tensor
+    starts: Tensor
+    """By number of lanes, the first choice; int64."""
+    counts: Tensor
+
+    def choices(self, ids: Tensor) -> Choices:
+        """The choices with these numbers, without their mappings."""
+        columns = self.geometry.index_select(1, ids)
+        given = {name: columns[i] > 0 if name in FLAGS else columns[i] for i, name in enumerate(GEOMETRY)}
+        return Choices(self.first.pixels, self.first.channels, ids, self.channel[ids], **given)
+
+
+@lru_cache(maxsize=1024)
+def _bundle(shape: Layer, lanes: tuple[int, ...], sums: bool) -> _Bundle:
+    each = [choices(shape, px, True, sums) for px in lanes]
+    lengths = torch.tensor([len(c) for c in each])
+    starts, counts = torch.zeros(2, MAX_LANES + 1, dtype=torch.int64)
+    starts[list(lanes)], counts[list(lanes)] = lengths.cumsum(0) - lengths, lengths
+    geometry = [torch.stack([getattr(c, name).double() for name in GEOMETRY]) for c in each]
+    return _Bundle(each[0], torch.cat(geometry, dim=1), torch.cat([c.channel for c in each]), starts, counts)
+
+
+def _best(shape: Layer, bundle: _Bundle, values: Mapping[str, Tensor], places: Places, memory: Memory) -> Tensor:
+    """Fewest cycles of each row, over pairs of row and choice: first those that fit the buffers, then their cycles."""
+    counts = bundle.counts[values["px"]]
+    row = torch.arange(len(counts)).repeat_interleave(counts)
+    ids = torch.arange(len(row)) + (bundle.starts[values["px"]] - counts.cumsum(0) + counts)[row]
+    channels = channel_terms(shape, bundle.first.channels, values)
+    width = len(bundle.first.channels.order)
+    cuts = row * width + bundle.channel[ids]
+    depths = {name: values[name].double() for name in BUFFER_AXES}
+    fits = bundle.geometry[GEOMETRY.index("input_need")][ids] <= depths["input_words"][row]
+    fits &= bundle.geometry[GEOMETRY.index("output_need")][ids] <= depths["output_words"][row]
+    fits &= channels.weight_need.reshape(-1)[cuts] <= depths["weight_words"][row]
+    fits &= channels.param_need.reshape(-1)[cuts] <= depths["param_words"][row]
+    kept = torch.nonzero(fits)[:, 0]
+    row, c = row[kept], bundle.choices(ids[kept])
+    a = dict(zip(values, torch.stack([v.double() for v in values.values()]).index_select(1, row), strict=True))
+    terms = pixel_terms(shape, c, a, channels.spread(cuts[kept], width))
+    cycles = torch.where(terms.fits, fed_cycles(shape, c, terms, a, places.feeds(memory, row)).cycles, float(UNMAPPED))
+    bank = places.bank[row]
+    if (bank > 0).any():
+        cycles = torch.where((bank == 0) | ((BANDS * c.band <= bank) & c.in_order), cycles, float(UNMAPPED))
+    least = torch.full((len(counts),), float(UNMAPPED), dtype=torch.float64)
+    return least.scatter_reduce(0, row, cycles, "amin").long()
 
 
 def _distinct(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:

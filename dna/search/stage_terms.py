@@ -8,7 +8,7 @@ has just written, the wait for that comes on top: for frames in a group less tha
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -17,7 +17,6 @@ from dna.accelerator import tile
 from dna.accelerator.chunk import LINK_MEMORY, PAGE_INSTRUCTIONS, Memory
 from dna.accelerator.isa import INSTRUCTION_BYTES, WORD_BYTES, field_limit
 from dna.cost.cycles import CONSTANTS
-from dna.cost.mapping_limits import legal
 from dna.network.layer import Layer
 from dna.search.stage_choices import Channels, Choices
 
@@ -95,49 +94,111 @@ class ArrayTerms:
     weight_words: Tensor
     """Words of all weights and parameters, once."""
     weight_need: Tensor
-    """Depth of the weight buffer, int64."""
+    """Depth of the weight buffer."""
     param_need: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelTerms:
+    """What K cuts of the channels (`Choices.channels`) take of A arrays, whatever the pixels; float64 `(A, K)`."""
+
+    steps_fit: Tensor
+    """Whether groups and steps are within what a TILE can say, bool."""
+    groups: Tensor
+    """Groups of output channels of a tile."""
+    first_groups: Tensor
+    """Those of the first tile."""
+    all_groups: Tensor
+    """Those of all tiles."""
+    mac: Tensor
+    """MAC cycles of a pixel and a group, in all slices."""
+    free: Tensor
+    """Of these, the ones of the last slice in which the post lanes can work."""
+    slots: Tensor
+    """Post cycles per lane and full group, `(A, 1)`."""
+    last_slots: Tensor
+    """Those of the last group."""
+    weight_words: Tensor
+    weight_need: Tensor
+    param_need: Tensor
+
+    def spread(self, cuts: Tensor, width: int) -> ChannelTerms:
+        """Of P pairs of array and cut, array * `width` + cut: all `(P,)`."""
+        slots = self.slots.expand(-1, width)
+        terms = [slots if f.name == "slots" else getattr(self, f.name) for f in fields(self)][1:]
+        picked = torch.stack([term.reshape(-1) for term in terms]).index_select(1, cuts)
+        return ChannelTerms(self.steps_fit.reshape(-1)[cuts], *picked)
 
 
 def array_terms(layer: Layer, c: Choices, values: Mapping[str, Tensor]) -> ArrayTerms:
     """Terms of all choices on A arrays; `values`: the arrays' parameters, int64 `(A,)` each."""
-    a = {name: value[:, None] for name, value in values.items()}
-    k, per_channel = c.channels, int(layer.per_channel)
+    return joined_terms(layer, c, values, channel_terms(layer, c.channels, values))
+
+
+def channel_terms(layer: Layer, k: Channels, values: Mapping[str, Tensor]) -> ChannelTerms:
+    """Terms of all cuts of the channels on A arrays."""
+    a = {name: values[name][:, None] for name in ("oc", "ic", "post_lanes", "dataflow")}
+    per_channel = int(layer.per_channel)
     last_inputs = (layer.group_inputs - 1) % k.in_channels + 1
     full = (layer.group_inputs - last_inputs) // k.in_channels
     steps = tile.steps(last_inputs, a["ic"], per_channel)
     last_rows = (layer.kernel[0] - 1) % k.kernel_rows + 1
     last_mac = tile.mac_cycles(last_rows, layer.kernel[1], steps)
+    of_tile = tile.steps(k.in_channels, a["ic"], per_channel)
     if not layer.per_channel:
-        steps = steps + full * tile.steps(k.in_channels, a["ic"], per_channel)
+        steps = steps + full * of_tile
     mac = tile.mac_cycles(layer.kernel[0], layer.kernel[1], steps)
 
     parts = tile.tiles(layer.group_outputs, k.out_channels)
     last_channels = layer.group_outputs - (parts - 1) * k.out_channels
     groups = tile.output_groups(k.out_channels, a["oc"], per_channel)
     last_groups = tile.output_groups(last_channels, a["oc"], per_channel)
-    all_groups = layer.groups * ((parts - 1) * groups + last_groups)
-    slots = tile.post_slices(a["oc"], a["post_lanes"], per_channel)
-    last_slots = tile.post_slices_last(last_channels, a["oc"], a["post_lanes"], per_channel)
     weight_need, param_need, words = _weights(layer, k, a, groups, last_groups, last_channels)
+    few = (groups <= field_limit("TILE", "groups")) & (of_tile <= field_limit("TILE", "steps"))
+    terms = (
+        groups,
+        torch.where(parts > 1, groups, last_groups),
+        layer.groups * ((parts - 1) * groups + last_groups),
+        mac,
+        torch.where(a["dataflow"] == 0, last_mac, 1),
+        tile.post_slices(a["oc"], a["post_lanes"], per_channel),
+        tile.post_slices_last(last_channels, a["oc"], a["post_lanes"], per_channel),
+        words,
+        weight_need,
+        param_need,
+    )
+    shape = groups.shape
+    spread = [term.double() if term.shape[1] == 1 else term.double().expand(shape) for term in terms]
+    return ChannelTerms(few, *spread)
 
-    def spread(values_: Tensor) -> Tensor:
-        return values_.double().expand(len(a["oc"]), -1)[:, c.channel]
 
-    free = torch.where(a["dataflow"] == 0, last_mac, 1)
-    idle = (c.lanes * slots - spread(free)).clamp(min=0)
-    pixel_cycles = c.lane_pixels * (spread(mac) + idle)
-    tile_cycles = spread(all_groups) * pixel_cycles
-    first_part = spread(torch.where(parts > 1, groups, last_groups)) * pixel_cycles
+def joined_terms(layer: Layer, c: Choices, values: Mapping[str, Tensor], k: ChannelTerms) -> ArrayTerms:
+    """Terms of all choices, from those of their cuts of the channels."""
+    spread = (getattr(k, f.name).index_select(1, c.channel) for f in fields(ChannelTerms) if f.name != "slots")
+    names = (f.name for f in fields(ChannelTerms) if f.name != "slots")
+    wide = {name: value[:, None] for name, value in values.items()}
+    return pixel_terms(layer, c, wide, ChannelTerms(slots=k.slots, **dict(zip(names, spread, strict=True))))
+
+
+def pixel_terms(layer: Layer, c: Choices, a: Mapping[str, Tensor], k: ChannelTerms) -> ArrayTerms:
+    """As `joined_terms`, with everything spread already: `a`, and `k` of each choice, broadcast to the result."""
+    idle = (c.lanes * k.slots - k.free).clamp(min=0)
+    pixel_cycles = c.lane_pixels * (k.mac + idle)
+    tile_cycles = k.all_groups * pixel_cycles
+    fits = c.legal & k.steps_fit & (idle <= field_limit("TILE", "idle"))
+    places = tile.sum_places(c.lane_pixels, k.groups, (c.slices > 1) * 1, a["dataflow"])
+    fits = fits & (places <= a["sum_words"].clamp(min=1))
+    if layer.residual is not None:
+        fits = fits & (a["residual"] == 1)
     return ArrayTerms(
-        fits=_fits(layer, c, a, values, idle),
+        fits=fits,
         tile_cycles=tile_cycles,
-        first_part=first_part,
+        first_part=k.first_groups * pixel_cycles,
         everything=c.spatial * tile_cycles,
-        drain=CONSTANTS.post + c.lanes * spread(last_slots) - idle,
-        weight_words=spread(words),
-        weight_need=weight_need.expand(len(a["oc"]), -1)[:, c.channel],
-        param_need=param_need.expand(len(a["oc"]), -1)[:, c.channel],
+        drain=CONSTANTS.post + c.lanes * k.last_slots - idle,
+        weight_words=k.weight_words,
+        weight_need=k.weight_need,
+        param_need=k.param_need,
     )
 
 
@@ -161,24 +222,6 @@ def _weights(
     stored = tile.weight_buffer_words(all_groups, layer.kernel[0], width, whole, a["ic"], per_channel)
     words = words + tile.weight_stream_words(stored, a["oc"], a["ic"])
     return 2 * torch.where(kept, stored, need), param_need, words
-
-
-def _fits(layer: Layer, c: Choices, a: Mapping[str, Tensor], values: Mapping[str, Tensor], idle: Tensor) -> Tensor:
-    """Legality of each choice on each array, bool `(A, C)`; what no array changes is checked on one."""
-    k, per_channel = c.channels, int(layer.per_channel)
-    most = {name: value.max().reshape(1, 1) for name, value in values.items()}
-    if not layer.computes:
-        return torch.zeros_like(idle, dtype=torch.bool)
-    groups = tile.output_groups(k.out_channels, a["oc"], per_channel).expand(len(a["oc"]), -1)
-    steps = tile.steps(k.in_channels, a["ic"], per_channel)
-    fits = (groups <= field_limit("TILE", "groups")) & (steps <= field_limit("TILE", "steps"))
-    # The rest of the limits, on an array of one group and one step at a time.
-    plain = {**most, "oc": torch.full((1, 1), 128), "ic": torch.full((1, 1), 16), "dataflow": torch.ones(1, 1).long()}
-    plain |= {"sum_words": torch.full((1, 1), 2**40), "post_lanes": torch.full((1, 1), 16)}
-    wide = fits[:, c.channel] & legal(layer, c.candidates, {**plain, "residual": torch.ones(1, 1).long()})
-    sums = tile.sum_places(c.lane_pixels, groups[:, c.channel].double(), (c.slices > 1) * 1, a["dataflow"])
-    wide = wide & (sums <= a["sum_words"].clamp(min=1)) & (idle <= field_limit("TILE", "idle"))
-    return wide & (a["residual"] == 1) if layer.residual is not None else wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,7 +299,11 @@ def stage_cycles(
 ) -> StageCycles:
     """Prices all choices; `values` as for `array_terms`."""
     a = {name: value[:, None].double() for name, value in values.items()}
-    feeds = traffic.feeds if isinstance(traffic, Traffic) else traffic
+    return fed_cycles(layer, c, terms, a, traffic.feeds if isinstance(traffic, Traffic) else traffic)
+
+
+def fed_cycles(layer: Layer, c: Choices, terms: ArrayTerms, a: Mapping[str, Tensor], feeds: Feeds) -> StageCycles:
+    """As `stage_cycles`, with everything spread already: `a` float64, like the feeds, broadcasts to the result."""
     n, k, f = feeds.frames, CONSTANTS, _flow(layer, c, terms, a, feeds)
     single = a["ports"] == 1
     others = f.weights + f.program

@@ -10,6 +10,7 @@ from dna.accelerator.mapping import Mapping
 from dna.compile import limits
 from dna.network.layer import Layer
 from dna.network.network import Network
+from dna.search import stage_choices, stage_prices
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.refine import blank_weights, pass_cycles
 from dna.search.stage_choices import choices
@@ -77,16 +78,18 @@ def test_no_price_is_below_the_bounds(layer: Layer, place: dict):
     assert (cheapest < UNMAPPED).any()
 
 
+@pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("layer", LAYERS, ids=lambda layer: layer.op)
-def test_pixels_that_were_left_out_are_never_better(layer: Layer):
-    """The pruned choices have the best price of all: with every cut of the pixels none is lower."""
+def test_pixels_that_were_left_out_are_hardly_ever_better(layer: Layer, place: dict, monkeypatch: pytest.MonkeyPatch):
     chunk = Chunk(oc=16, ic=4, px=4, post_lanes=8, input_words=256, weight_words=288, output_words=256, residual=False)
-    coarse = Key(shape_of(layer), 2, 2, False, False, None, False)
-    if layer.out_height * layer.out_width > 1:
-        assert len(choices(coarse.shape, 4, False, False)) < len(choices(coarse.shape, 4, True, False))
-    few = float(chunk_prices(coarse, chunk, MEMORY)[1].min())
-    many = float(chunk_prices(replace(coarse, banded=2**30), chunk, MEMORY)[1].min())
-    assert few <= many
+    few = choices(shape_of(layer), 4, True, False)
+    pruned = float(chunk_prices(key(layer, place), chunk, MEMORY)[1].min())
+    monkeypatch.setattr(stage_choices, "_front", lambda costs: torch.arange(len(costs)))
+    monkeypatch.setattr(stage_prices, "choices", choices.__wrapped__)
+    many = choices.__wrapped__(shape_of(layer), 4, True, False)
+    assert len(few) < len(many) or layer.out_height == 1
+    # Bursts end at borders of 4 KB pages and runs, which the order of costs does not know of.
+    assert pruned <= 1.01 * float(chunk_prices(key(layer, place), chunk, MEMORY)[1].min())
 
 
 @pytest.mark.parametrize("frames", (1, 2, 4))
