@@ -117,6 +117,13 @@ class Choices:
     def __len__(self) -> int:
         return len(self.pixel)
 
+    def candidates(self, rows: Tensor) -> Candidates:
+        """Some of the choices as `dna.cost` prices them; whether weights are resident is not among their columns."""
+        p, k = self.pixels.select(self.pixel[rows]), self.channels
+        names = ("out_channels", "in_channels", "kernel_rows", "order")
+        columns = [getattr(p, f.name) for f in fields(Pixels)]
+        return Candidates(*columns, *(getattr(k, name)[self.channel[rows]] for name in names))
+
     def mapping(self, row: int) -> LayerMapping:
         """Choice number `row`."""
         pixel, channel = int(self.pixel[row]), int(self.channel[row])

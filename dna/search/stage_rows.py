@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from dna.accelerator.chunk import MAX_LANES, Chunk, Memory
+from dna.cost.mapping_limits import Candidates
 from dna.network.layer import Layer
 from dna.search.bands import BANDS
 from dna.search.mapping_space import UNMAPPED, shape_of
@@ -62,6 +63,18 @@ class Places:
         return Feeds(memory, self.share.double()[rows], self.frames.double()[rows], *((f > 0)[rows] for f in flags))
 
 
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """The best mappings of N rows."""
+
+    cycles: Tensor
+    """Of a group of frames, int64 `(N,)`; `UNMAPPED` where no mapping fits: then the mapping means nothing."""
+    candidates: Candidates
+    """int64 `(N,)` each"""
+    resident: Tensor
+    """0 or 1, int64 `(N,)`"""
+
+
 @dataclass
 class RowPrices:
     """Cycles of a group of frames with the best mapping, priced once for every different row of a layer shape."""
@@ -72,7 +85,7 @@ class RowPrices:
     """Rows that had to be priced."""
     _chunks: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
     _feeds: dict[tuple[int, ...], int] = field(default_factory=dict, repr=False)
-    _kept: dict[Layer, dict[int, int]] = field(default_factory=dict, repr=False)
+    _kept: dict[Layer, dict[int, tuple[int, int]]] = field(default_factory=dict, repr=False)
 
     def number(self, values: Mapping[str, Tensor]) -> Tensor:
         """A number for each of N chunks, int64 `(N,)`: the same for chunks that cost the same cycles."""
@@ -83,7 +96,25 @@ class RowPrices:
 
         `values`: the chunks' parameters, int64 `(N,)` each; `numbers`: what `number` says of them.
         """
+        return self._priced(shape_of(layer), values, numbers, places)[:, 0]
+
+    def chosen(self, layer: Layer, values: Mapping[str, Tensor], numbers: Tensor, places: Places) -> Chosen:
+        """As `get`, with the mappings."""
         shape = shape_of(layer)
+        priced = self._priced(shape, values, numbers, places)
+        columns = torch.zeros(len(numbers), len(fields(Candidates)), dtype=torch.int64)
+        resident = torch.zeros(len(numbers), dtype=torch.int64)
+        kinds = torch.stack([values["px"], (values["sum_words"] > 0).long()], dim=1)
+        for px, sums in torch.unique(kinds, dim=0).tolist():
+            rows = torch.nonzero((kinds == torch.tensor([px, sums])).all(dim=1))[:, 0]
+            c, ids = choices(shape, px, True, bool(sums)), priced[rows, 1]
+            found = c.candidates(ids)
+            columns[rows] = torch.stack([getattr(found, f.name) for f in fields(Candidates)], dim=1)
+            resident[rows] = c.channels.resident[c.channel[ids]]
+        return Chosen(priced[:, 0], Candidates.of(columns), resident)
+
+    def _priced(self, shape: Layer, values: Mapping[str, Tensor], numbers: Tensor, places: Places) -> Tensor:
+        """Cycles and number of the choice, int64 `(N, 2)`."""
         kept = self._kept.setdefault(shape, {})
         feeds = _numbered(places.columns(), self._feeds)
         keys, first, place = _distinct(numbers << 24 | feeds)
@@ -92,15 +123,19 @@ class RowPrices:
         if missing:
             rows = first[torch.tensor(missing)]
             part = {name: values[name][rows] for name in PRICED_AXES}
-            cycles = price_rows(shape, part, Places.of(places.columns()[rows]), self.memory)
-            kept.update(zip((listed[row] for row in missing), cycles.tolist(), strict=True))
+            cycles, ids = price_rows(shape, part, Places.of(places.columns()[rows]), self.memory)
+            found = zip(cycles.tolist(), ids.tolist(), strict=True)
+            kept.update(zip((listed[row] for row in missing), found, strict=True))
             self.priced += len(missing)
         return torch.tensor([kept[key] for key in listed])[place]
 
 
-def price_rows(shape: Layer, values: Mapping[str, Tensor], places: Places, memory: Memory) -> Tensor:
-    """Fewest cycles of R chunks and how they are fed, int64 `(R,)`; `UNMAPPED` where no mapping fits."""
-    result = torch.full((len(places.share),), UNMAPPED)
+def price_rows(shape: Layer, values: Mapping[str, Tensor], places: Places, memory: Memory) -> tuple[Tensor, Tensor]:
+    """Fewest cycles of R chunks and how they are fed, and which of `choices` takes them; int64 `(R,)` each.
+
+    `UNMAPPED` and 0 where no mapping fits.
+    """
+    result, ids = torch.full((len(places.share),), UNMAPPED), torch.zeros(len(places.share), dtype=torch.int64)
     buffered, columns = values["sum_words"] > 0, places.columns()
     for sums in torch.unique(buffered).tolist():
         mine = torch.nonzero(buffered == sums)[:, 0]
@@ -111,8 +146,9 @@ def price_rows(shape: Layer, values: Mapping[str, Tensor], places: Places, memor
         for block in torch.unique(blocks).tolist():
             rows = torch.nonzero(blocks == block)[:, 0]
             part = {name: value[rows] for name, value in some.items()}
-            result[mine[rows]] = _best(shape, bundle, part, Places.of(columns[mine[rows]]), memory)
-    return result
+            best = _best(shape, bundle, part, Places.of(columns[mine[rows]]), memory)
+            result[mine[rows]], ids[mine[rows]] = best
+    return result, ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +181,10 @@ def _bundle(shape: Layer, lanes: tuple[int, ...], sums: bool) -> _Bundle:
     return _Bundle(each[0], torch.cat(geometry, dim=1), torch.cat([c.channel for c in each]), starts, counts)
 
 
-def _best(shape: Layer, bundle: _Bundle, values: Mapping[str, Tensor], places: Places, memory: Memory) -> Tensor:
-    """Fewest cycles of each row, over pairs of row and choice: first those that fit the buffers, then their cycles."""
+def _best(
+    shape: Layer, bundle: _Bundle, values: Mapping[str, Tensor], places: Places, memory: Memory
+) -> tuple[Tensor, Tensor]:
+    """Of each row, over pairs of row and choice: first those that fit the buffers, then their cycles."""
     counts = bundle.counts[values["px"]]
     row = torch.arange(len(counts)).repeat_interleave(counts)
     ids = torch.arange(len(row)) + (bundle.starts[values["px"]] - counts.cumsum(0) + counts)[row]
@@ -166,8 +204,10 @@ def _best(shape: Layer, bundle: _Bundle, values: Mapping[str, Tensor], places: P
     bank = places.bank[row]
     if (bank > 0).any():
         cycles = torch.where((bank == 0) | ((BANDS * c.band <= bank) & c.in_order), cycles, float(UNMAPPED))
-    least = torch.full((len(counts),), float(UNMAPPED), dtype=torch.float64)
-    return least.scatter_reduce(0, row, cycles, "amin").long()
+    least = torch.full((len(counts),), float(UNMAPPED), dtype=torch.float64).scatter_reduce(0, row, cycles, "amin")
+    first = torch.where(cycles == least[row], ids[kept] - bundle.starts[values["px"]][row], len(bundle.channel))
+    place = torch.full((len(counts),), len(bundle.channel)).scatter_reduce(0, row, first, "amin")
+    return least.long(), torch.where(least < UNMAPPED, place, 0)
 
 
 def _distinct(keys: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -1,20 +1,25 @@
 """The problem of several chunks: rows say what tables say, a batch what its designs say alone, bounds stay below."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
 
 from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Link
+from dna.accelerator.mapping import LayerMapping
+from dna.compile import limits
+from dna.cost.mapping_limits import Candidates
 from dna.cost.resources import RESOURCES, accelerator_resources
 from dna.network.layer import Layer
 from dna.search.goal import Fastest, Goal, LeastHardware
+from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.pipeline import PipelineProblem, pipeline_problem
 from dna.search.pipeline_space import PipelineSpace, pipeline_space
 from dna.search.problem import Budget
 from dna.search.random_search import search
-from dna.search.stage_prices import StagePrices
+from dna.search.stage_choices import ORDERS
+from dna.search.stage_prices import Key, StagePrices, chunk_prices
 from dna.search.stage_rows import Places, RowPrices
 from tests.search.toy import small_space
 
@@ -56,7 +61,16 @@ def test_a_row_has_the_price_that_the_table_has(layer: Layer, banded: int | None
     flags = torch.ones(len(designs), dtype=torch.int64)
     places = Places(2 * flags, 2 * flags, flags, flags, 0 * flags, flags, (banded or 0) * flags)
     assert torch.equal(rows.get(layer, values, rows.number(values), places), table.flatten().long())
-    before = rows.priced
+    before, chosen = rows.priced, rows.chosen(layer, values, rows.number(values), places)
+    assert torch.equal(chosen.cycles, table.flatten().long())
+    for row in torch.nonzero(chosen.cycles < UNMAPPED)[::17, 0].tolist():
+        columns = {f.name: int(getattr(chosen.candidates, f.name)[row]) for f in fields(Candidates)}
+        kept = {"order": ORDERS[columns.pop("order")], "resident": bool(chosen.resident[row])}
+        mapping = LayerMapping(**columns, **kept)
+        limits.check(layer, CHUNK.chunk(designs[row]), mapping)
+        key = Key(shape_of(layer), **place, banded=banded, chained=True)
+        c, cycles, _ = chunk_prices(key, CHUNK.chunk(designs[row]), BOARD.memory)
+        assert mapping in [c.mapping(i) for i in torch.nonzero(cycles == chosen.cycles[row])[:, 0].tolist()]
     assert torch.equal(rows.get(layer, values, rows.number(values), places), table.flatten().long())
     assert rows.priced == before < len(designs)
 
