@@ -1,0 +1,235 @@
+"""What a search ends with: its best points by the exact schedule, and the best of them improved by it.
+
+Every search method proposes points by a closed form, which leaves out most waiting. Here they are realised and
+scheduled, best first; then the winner is changed, one thing at a time, wherever the schedule says that it got better:
+shares of ports, sizes of links, mappings, batches, buffers, layers at the border of two chunks (`dna.search.moves`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import overload
+
+import torch
+
+from dna.accelerator.board import Board
+from dna.accelerator.chunk import Accelerator
+from dna.accelerator.mapping import Mapping
+from dna.compile.program import Program
+from dna.cost.area import accelerator_area
+from dna.cost.energy import energy_of
+from dna.cost.resources import Resources, accelerator_resources
+from dna.cost.schedule import Schedule, schedule
+from dna.errors import UserError
+from dna.network.network import Network
+from dna.search.figures import Costs
+from dna.search.goal import Fastest, Goal
+from dna.search.moves import PHASES, Change, Phase, Situation
+from dna.search.outline import outline
+from dna.search.point import Point
+from dna.search.problem import Budget
+from dna.search.realise import PASSES, Realised, Settled, one_frame_latency, realise
+from dna.search.shares import bandwidth, port_widths
+
+FIRST = 0.5
+"""Part of the budget in which points are scheduled; the rest improves the best one."""
+BUDGET = Budget(evaluations=60, seconds=60)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A realised point with its schedule. Among two, the one with the smaller `key` is better."""
+
+    point: Point
+    realised: Realised
+    settled: Settled
+    times: Schedule = field(repr=False)
+    key: tuple[float, float, float]
+    """How far limits are exceeded (0: not at all), the goal's cost, cycles per frame."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The best realised design that was found."""
+
+    point: Point
+    realised: Realised
+    settled: Settled
+    feasible: bool
+    """Whether all limits of goal and board are kept."""
+    cost: float
+    """In the goal's unit."""
+    evaluations: int
+    seconds: float
+    trace: tuple[tuple[int, str, float], ...]
+    """(evaluations, what was changed, cost) at each improvement."""
+    failed: tuple[str, ...]
+    """Why points could not be realised."""
+
+
+def finish(
+    network: Network,
+    points: Sequence[Point],
+    board: Board,
+    goal: Goal | None = None,
+    budget: Budget = BUDGET,
+    watch: Callable[[float], None] | None = None,
+) -> Finished:
+    """Schedules the points in order, then improves the best; never worse than the best point.
+
+    A schedule of the network is an evaluation; deterministic where evaluations alone are limited. `watch` is told the
+    part of the budget that is used. UserError, with the first reason, if no point can be realised.
+    """
+    return _Finish(network, board, goal or Fastest(), budget, watch).run(points)
+
+
+@dataclass
+class _Finish:
+    """The state of one finish."""
+
+    network: Network
+    board: Board
+    goal: Goal
+    budget: Budget
+    watch: Callable[[float], None] | None
+    evaluations: int = 0
+    started: float = field(default_factory=time.perf_counter)
+    programs: dict[tuple[Accelerator, Mapping], Program] = field(default_factory=dict)
+    """The latest ones: shares change, Programs do not."""
+    trace: list[tuple[int, str, float]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+    seen: set[object] = field(default_factory=set)
+
+    def run(self, points: Sequence[Point]) -> Finished:
+        best = self._first(points)
+        improved = True
+        while improved and self._used() < 1:
+            improved = False
+            tried: set[str] = set()
+            for phase in PHASES:
+                better = self._through(phase, best, tried)
+                improved, best = improved or better is not best, better
+        self._tell(1.0)
+        return self._finished(best)
+
+    def _first(self, points: Sequence[Point]) -> Candidate:
+        """The best of the points, as far as the budget reaches."""
+        best: Candidate | None = None
+        for number, point in enumerate(points):
+            if best is not None and self._used() >= FIRST:
+                break
+            make = partial(realise, self.network, point, self.board)
+            best = self._better(best, Change("point", point, make))
+            self._tell(min(self._used(), FIRST * (number + 1) / len(points)))
+        if best is None:
+            raise UserError(self.failed[0] if self.failed else "finish: no points are given")
+        return best
+
+    def _through(self, phase: Phase, best: Candidate, tried: set[str]) -> Candidate:
+        """The best after the changes of a phase, each tried once on what was the best then."""
+        while True:
+            before = best
+            for change in phase(Situation(self.network, self.board, best.point, best.realised, best.times)):
+                if self._used() >= 1:
+                    return best
+                if change.name not in tried:
+                    tried.add(change.name)
+                    best = self._better(best, change)
+                    self._tell(self._used())
+                    if best is not before:
+                        break
+            else:
+                return best
+
+    def _finished(self, best: Candidate) -> Finished:
+        return Finished(
+            best.point,
+            best.realised,
+            best.settled,
+            best.key[0] == 0,
+            best.key[1],
+            self.evaluations,
+            time.perf_counter() - self.started,
+            tuple(self.trace),
+            tuple(self.failed),
+        )
+
+    def _used(self) -> float:
+        """Part of the budget."""
+        seconds = time.perf_counter() - self.started
+        return max(self.evaluations / self.budget.evaluations, seconds / self.budget.seconds)
+
+    def _tell(self, fraction: float) -> None:
+        if self.watch is not None:
+            self.watch(fraction)
+
+    @overload
+    def _better(self, best: Candidate, change: Change) -> Candidate: ...
+
+    @overload
+    def _better(self, best: Candidate | None, change: Change) -> Candidate | None: ...
+
+    def _better(self, best: Candidate | None, change: Change) -> Candidate | None:
+        """The better one of `best` and what the change gives, if that compiles."""
+        try:
+            tried = self._candidate(change.make(), change.point)
+        except UserError as problem:
+            if change.name == "point":
+                self.failed.append(str(problem))
+            return best
+        if tried is None or (best is not None and tried.key >= best.key):
+            return best
+        self.trace.append((self.evaluations, change.name, tried.key[1]))
+        return tried
+
+    def _candidate(self, realised: Realised, point: Point) -> Candidate | None:
+        """None where the same was scheduled before."""
+        if realised in self.seen:
+            return None
+        self.seen.add(realised)
+        self.evaluations += 1
+        program = self._program(realised)
+        times = schedule(program, realised.memories(self.board), PASSES)
+        wanted = {self.goal.objective, *(limit.name for limit in self.goal.limits)}
+        latency = one_frame_latency(self.network, realised, self.board) if wanted & {"latency", "edp"} else None
+        used = accelerator_resources(realised.accelerator)
+        settled = Settled(times.interval, realised.mapping.frames, latency, used)
+        return Candidate(point, realised, settled, times, self._key(realised, settled, program))
+
+    def _program(self, realised: Realised) -> Program:
+        key = (realised.accelerator, realised.mapping)
+        if key not in self.programs:
+            if len(self.programs) >= 2:
+                del self.programs[next(iter(self.programs))]
+            self.programs[key] = outline(self.network, *key)
+        return self.programs[key]
+
+    def _key(self, realised: Realised, settled: Settled, program: Program) -> tuple[float, float, float]:
+        evaluation = self.goal.evaluate(costs(realised, settled, program, self.goal, self.board), self.board)
+        return float(evaluation.excess), float(evaluation.cost), settled.cycles
+
+
+def costs(realised: Realised, settled: Settled, program: Program, goal: Goal, board: Board) -> Costs:
+    """What goals look at, of one realised point."""
+    accelerator, needs = realised.accelerator, goal.needs_on(board)
+    energy = area = kilobytes = None
+    if board.technology is not None:
+        whole = accelerator_area(accelerator, board.technology)
+        area, kilobytes = torch.tensor([whole.total_mm2]), torch.tensor([whole.buffer_kb])
+        if "energy" in needs:
+            energy = torch.tensor([energy_of(program, board, settled.cycles).total_pj])
+    latency = settled.cycles if settled.latency is None else settled.latency
+    used = {name: torch.tensor([count]) for name, count in settled.used.items()}
+    return Costs(
+        interval=torch.tensor([settled.cycles], dtype=torch.float64),
+        latency=torch.tensor([latency], dtype=torch.float64),
+        resources=Resources(**used),
+        unmapped=torch.tensor([0]),
+        bandwidth=torch.tensor([float(bandwidth(realised.shares, port_widths(accelerator)))]),
+        buffer_kb=kilobytes,
+        energy_pj=energy,
+        area_mm2=area,
+    )

@@ -1,0 +1,246 @@
+"""Changes of a realised point that may make it better, kind by kind, the most promising ones first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import partial
+
+from dna.accelerator.board import Board
+from dna.accelerator.chunk import LINK_WORDS, MAX_BUFFER_WORDS, Chunk
+from dna.accelerator.mapping import LayerMapping
+from dna.compile.lowering import lower
+from dna.cost.resources import accelerator_resources
+from dna.cost.schedule import Causes, Schedule
+from dna.network.layer import Layer
+from dna.network.network import Network
+from dna.search.links import link_blocks
+from dna.search.mapping_space import shape_of
+from dna.search.point import Point
+from dna.search.realise import Realised, chip_ranked, realise
+from dna.search.refine import layer_choices
+from dna.search.shares import balanced_shares, bandwidth, demands, port_widths
+
+ALTERNATIVES = 3
+"""Mappings of a layer that are tried."""
+GROUPS = 8
+"""Groups of equal layers whose mappings are tried, those that wait longest."""
+FRAMES = (1, 2, 4, 8)
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing done differently. UserError from `make` where it cannot be."""
+
+    name: str
+    point: Point
+    make: Callable[[], Realised]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """The point that changes are made to, and its schedule. A method is a phase: it yields changes of one kind."""
+
+    network: Network
+    board: Board
+    point: Point
+    realised: Realised
+    times: Schedule
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        return lower(self.network).layers
+
+    def with_shares(self, name: str, shares: tuple[int, ...]) -> Change:
+        return Change(name, self.point, partial(replace, self.realised, shares=shares))
+
+    def at(self, name: str, point: Point) -> Change:
+        """Another point; ports are shared out among all chunks."""
+        return Change(name, point, partial(rebalanced, self.network, point, self.board))
+
+    def balance(self) -> Iterator[Change]:
+        """All bandwidth where the closed form has the slowest chunk fastest."""
+        wanted = demands(self.layers, self.point.chunks, self.realised.mapping, self.board)
+        shares = balanced_shares(wanted, self.board.carried)
+        if shares is not None:
+            yield self.with_shares("shares balanced", shares)
+
+    def exchanges(self) -> Iterator[Change]:
+        """A port of a chunk that waits gets the next shorter interval; others give, one of them or none."""
+        widths, shares = port_widths(self.realised.accelerator), self.realised.shares
+        for port in self._waiting_ports():
+            shorter = max(
+                (s for s in range(1, shares[port]) if s <= 0.85 * shares[port] or s == shares[port] - 1), default=0
+            )
+            if not shorter:
+                continue
+            faster = tuple(shorter if index == port else share for index, share in enumerate(shares))
+            if bandwidth(faster, widths) <= self.board.carried:
+                yield self.with_shares(f"port {port} faster", faster)
+                continue
+            for giver in reversed(self._waiting_ports()):
+                given = _slower(faster, widths, giver, self.board.carried) if giver != port else None
+                if given is not None:
+                    yield self.with_shares(f"port {port} faster, {giver} slower", given)
+
+    def _waiting_ports(self) -> list[int]:
+        """Ports by how long the arrays of their chunks wait for what they carry, longest first."""
+        waits: list[tuple[int, int]] = []
+        for index, chunk in enumerate(self.realised.accelerator.chunks):
+            causes = self.times.chunks[index].causes
+            first = self.realised.accelerator.first_port(index)
+            inputs = causes.wait_input + causes.wait_residual + causes.wait_output
+            if chunk.ports == 1:
+                waits.append((inputs + causes.wait_weight, first))
+            else:
+                waits += [(inputs, first), (causes.wait_weight, first + 1)]
+        return [port for _, port in sorted(waits, key=lambda entry: (-entry[0], entry[1]))]
+
+    def links(self) -> Iterator[Change]:
+        """A link twice as large, if block RAM is left."""
+        accelerator = self.realised.accelerator
+        left = self._blocks_left()
+        for link in sorted(accelerator.links, key=lambda link: (link.words, link.writer == link.reader)):
+            if 2 * link.words > LINK_WORDS[1]:
+                continue
+            larger = replace(link, words=2 * link.words)
+            if link_blocks([larger]) - link_blocks([link]) <= left:
+                others = tuple(larger if other == link else other for other in accelerator.links)
+                grown = replace(self.realised, accelerator=replace(accelerator, links=others))
+                yield Change(f"link {link.writer} to {link.reader} larger", self.point, partial(_same, grown))
+
+    def _blocks_left(self) -> int:
+        return self.board.bram36 - accelerator_resources(self.realised.accelerator)["bram36"]
+
+    def boundaries(self) -> Iterator[Change]:
+        """A layer from the busiest chunk to the one before or behind it, where they meet."""
+        assignment = self.point.assignment
+        busiest = self._busiest()
+        for index in range(1, len(assignment)):
+            before, behind = assignment[index - 1], assignment[index]
+            if before != behind and busiest in (before, behind):
+                moved = list(assignment)
+                at, to = (index - 1, behind) if before == busiest else (index, before)
+                moved[at] = to
+                if set(moved) == set(assignment) and self._can_run(at, to):
+                    name = f"layer {self.layers[at].name} on chunk {to}"
+                    yield self.at(name, replace(self.point, assignment=tuple(moved)))
+
+    def _can_run(self, layer: int, chunk: int) -> bool:
+        return self.layers[layer].residual is None or self.point.chunks[chunk].residual
+
+    def _busiest(self) -> int:
+        """The chunk whose array has least to wait for."""
+        done = [chunk.causes.busy + chunk.causes.wait_output for chunk in self.times.chunks]
+        return done.index(max(done))
+
+    def mappings(self) -> Iterator[Change]:
+        """Other mappings of layers that wait, equal layers together."""
+        layers, mapping = self.layers, self.realised.mapping
+        groups: dict[object, list[int]] = {}
+        for index, layer in enumerate(layers):
+            chip = layer.input in mapping.on_chip, layer.name in mapping.on_chip
+            key = (shape_of(layer), mapping.chunk(index), mapping.batch(index), mapping.layers[index], chip)
+            groups.setdefault(key, []).append(index)
+        waits = [_waiting(self.times.layers[index].causes) for index in range(len(layers))]
+        order = sorted(groups.values(), key=lambda group: (-sum(waits[index] for index in group), group))
+        for group in order[:GROUPS]:
+            for number, other in enumerate(self._alternatives(group[0])):
+                changed = list(mapping.layers)
+                for index in group:
+                    changed[index] = other
+                new = replace(self.realised, mapping=replace(mapping, layers=tuple(changed)))
+                yield Change(f"layer {layers[group[0]].name} in tiles {number}", self.point, partial(_same, new))
+
+    def _alternatives(self, index: int) -> list[LayerMapping]:
+        layer, point = self.layers[index], replace(self.point, on_chip=self.realised.mapping.on_chip)
+        chunk = point.assignment[index]
+        if point.on_chip.isdisjoint((layer.name, layer.input)):
+            memory = replace(self.board.memory, beat_interval=point.shares[chunk])
+            ranked = [c.mapping for c in layer_choices(layer, point.chunks[chunk], memory, point.batch(index))]
+        else:
+            ranked = [
+                *chip_ranked(layer, point, index, self.board, ALTERNATIVES),
+                *chip_ranked(layer, point, index, self.board, ALTERNATIVES, True, 1.1),
+            ]
+        now = self.realised.mapping.layers[index]
+        return [mapping for mapping in dict.fromkeys(ranked) if mapping != now][:ALTERNATIVES]
+
+    def buffers(self) -> Iterator[Change]:
+        """Block RAM that is left goes into a buffer of the busiest chunk, or of the one that waits longest for it."""
+        left = self._blocks_left()
+        for chunk, name in self._wanted_buffers():
+            deeper = _deeper(self.point.chunks[chunk], name)
+            if deeper is None:
+                continue
+            chunks = tuple(deeper if index == chunk else other for index, other in enumerate(self.point.chunks))
+            grown = accelerator_resources(replace(self.realised.accelerator, chunks=chunks))["bram36"]
+            if grown - accelerator_resources(self.realised.accelerator)["bram36"] <= left:
+                yield self.at(f"chunk {chunk} with deeper {name}", replace(self.point, chunks=chunks))
+
+    def _wanted_buffers(self) -> list[tuple[int, str]]:
+        wanted: list[tuple[int, int, str]] = []
+        for index, chunk in enumerate(self.times.chunks):
+            causes = chunk.causes
+            wanted.append((causes.wait_input, index, "input_words"))
+            wanted.append((causes.wait_weight, index, "weight_words"))
+            wanted.append((causes.wait_output + causes.wait_residual, index, "output_words"))
+        return [(index, name) for _, index, name in sorted(wanted, key=lambda entry: (-entry[0], entry[1], entry[2]))]
+
+    def batches(self) -> Iterator[Change]:
+        """More or fewer frames per weight load, for all layers."""
+        point = self.point
+        for frames in FRAMES:
+            if not point.batches and frames != point.frames:
+                yield self.at(f"{frames} frames per pass", replace(point, frames=frames))
+        if point.batches:
+            for frames in (2 * point.frames, point.frames // 2):
+                if 1 <= frames <= FRAMES[-1]:
+                    batches = tuple(min(frames, batch) for batch in point.batches)
+                    yield self.at(f"{frames} frames per pass", replace(point, frames=frames, batches=batches))
+
+
+Phase = Callable[[Situation], Iterator[Change]]
+PHASES: tuple[Phase, ...] = (
+    Situation.balance,
+    Situation.exchanges,
+    Situation.links,
+    Situation.boundaries,
+    Situation.mappings,
+    Situation.buffers,
+    Situation.batches,
+)
+
+
+def rebalanced(network: Network, point: Point, board: Board) -> Realised:
+    """The point realised, the board's bandwidth shared out among all its ports."""
+    found = realise(network, point, board)
+    wanted = demands(lower(network).layers, point.chunks, found.mapping, board)
+    shares = balanced_shares(wanted, board.carried)
+    return found if shares is None else replace(found, shares=shares)
+
+
+def _same(realised: Realised) -> Realised:
+    return realised
+
+
+def _waiting(causes: Causes) -> int:
+    return causes.total - causes.busy
+
+
+def _slower(shares: Sequence[int], widths: Sequence[int], port: int, carried: Fraction) -> tuple[int, ...] | None:
+    """The port with the shortest interval that leaves enough for the others, at most four times its own."""
+    rest = bandwidth(shares, widths) - Fraction(widths[port], shares[port])
+    left = carried - rest
+    if left <= 0:
+        return None
+    interval = -(-widths[port] * left.denominator // left.numerator)
+    if not shares[port] < interval <= 4 * shares[port]:
+        return None
+    return tuple(interval if index == port else share for index, share in enumerate(shares))
+
+
+def _deeper(chunk: Chunk, name: str) -> Chunk | None:
+    depth = 2 * getattr(chunk, name)
+    return replace(chunk, **{name: depth}) if depth <= MAX_BUFFER_WORDS else None

@@ -1,0 +1,112 @@
+"""The finish: never worse than the best point, exact, deterministic, within its budget and the board."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from dna.accelerator.board import load_board
+from dna.compile.compiler import compile
+from dna.compile.lowering import lower
+from dna.cost.schedule import schedule
+from dna.errors import UserError
+from dna.search.finish import finish
+from dna.search.goal import Fastest, Goal, Limit
+from dna.search.moves import PHASES, Situation, rebalanced
+from dna.search.point import Point
+from dna.search.problem import Budget
+from dna.search.realise import realise, settled
+from dna.search.refine import blank_weights
+from dna.search.shares import balanced_shares, bandwidth, demands, port_widths
+from tests.search.test_realise import BOARD, MIXING, NETWORK, ON_CHIP
+from tests.search.test_realise import POINT as WIDE
+
+POINT = replace(WIDE, shares=(4, 32, 5))
+SHORT = Budget(evaluations=24)
+ONE = Point((replace(MIXING, ports=1),), (1,), (0,) * 5)
+
+
+def test_the_best_point_is_improved_and_figures_are_those_of_the_program() -> None:
+    points = [POINT, replace(POINT, shares=(8, 16, 8)), ONE]
+    each = [settled(NETWORK, realise(NETWORK, point, BOARD), BOARD).cycles for point in points]
+    heard: list[float] = []
+    found = finish(NETWORK, points, BOARD, Fastest(), SHORT, heard.append)
+    assert found.settled.cycles < min(each)
+    assert found.feasible and found.cost == found.settled.cycles
+    assert found.evaluations <= SHORT.evaluations and not found.failed
+    program = compile(NETWORK, blank_weights(NETWORK), found.realised.accelerator, found.realised.mapping)
+    assert schedule(program, found.realised.memories(BOARD), 3).interval == found.settled.interval
+    assert bandwidth(found.realised.shares, port_widths(found.realised.accelerator)) <= BOARD.carried
+    assert heard == sorted(heard) and heard[-1] == 1
+    costs = [cost for _, _, cost in found.trace]
+    assert costs == sorted(costs, reverse=True) and len(costs) > 1
+    again = finish(NETWORK, points, BOARD, Fastest(), SHORT)
+    assert (again.realised, again.trace) == (found.realised, found.trace)
+
+
+def test_a_point_that_cannot_be_realised_is_left_out_with_its_reason() -> None:
+    tiny = replace(POINT, chunks=(MIXING, MIXING, replace(MIXING, weight_words=16)), on_chip=frozenset())
+    found = finish(NETWORK, [tiny, ONE], BOARD, Fastest(), Budget(evaluations=2))
+    assert len(found.point.chunks) == 1
+    assert found.failed == ("layer 'last': fits no tile on chunk 2",)
+    with pytest.raises(UserError, match="layer 'last': fits no tile"):
+        finish(NETWORK, [tiny], BOARD)
+    with pytest.raises(UserError, match="no points"):
+        finish(NETWORK, [], BOARD)
+
+
+def test_limits_come_first_and_then_the_goal() -> None:
+    fast = finish(NETWORK, [POINT, ONE], BOARD, Fastest(), Budget(evaluations=4))
+    assert len(fast.point.chunks) == 3
+    few = Goal("interval", (Limit("dsp", MIXING.multipliers),))
+    least = finish(NETWORK, [POINT, ONE], BOARD, few, Budget(evaluations=4))
+    assert least.feasible and len(least.point.chunks) == 1
+    none = finish(NETWORK, [POINT], BOARD, few, Budget(evaluations=1))
+    assert not none.feasible
+    latency = finish(NETWORK, [POINT], BOARD, Goal("latency"), Budget(evaluations=1))
+    assert latency.settled.latency == latency.cost > latency.settled.cycles
+
+
+def test_every_change_keeps_within_the_board_or_says_why_not() -> None:
+    found = realise(NETWORK, POINT, BOARD)
+    program = compile(NETWORK, blank_weights(NETWORK), found.accelerator, found.mapping)
+    situation = Situation(NETWORK, BOARD, POINT, found, schedule(program, found.memories(BOARD), 3))
+    names = []
+    for phase in PHASES:
+        for change in phase(situation):
+            names.append(change.name)
+            made = change.make()
+            assert bandwidth(made.shares, port_widths(made.accelerator)) <= BOARD.carried
+            assert settled(NETWORK, made, BOARD).excess(BOARD) == {}
+    assert len(names) == len(set(names)) > 10
+    for kind in ("shares balanced", "port", "link", "layer", "chunk", "frames per pass"):
+        assert any(kind in name for name in names), kind
+
+
+def test_balanced_shares_are_the_best_of_all_by_the_closed_form() -> None:
+    """Two chunks of one port: all pairs of intervals are tried."""
+    chunk = replace(MIXING, ports=1)
+    point = Point((chunk, chunk), (2, 2), (0, 0, 0, 0, 1))
+    found = rebalanced(NETWORK, point, BOARD)
+    wanted = demands(lower(NETWORK).layers, point.chunks, found.mapping, BOARD)
+    tables = [{demand.intervals(a, b)[0]: cycles for a, b, _, cycles in demand.choices} for demand in wanted]
+    pairs = [
+        max(tables[0][a], tables[1][b])
+        for a in tables[0]
+        for b in tables[1]
+        if Fraction(16, a) + Fraction(16, b) <= BOARD.carried
+    ]
+    assert max(tables[0][found.shares[0]], tables[1][found.shares[1]]) == min(pairs)
+    assert balanced_shares(wanted, Fraction(1, 100)) is None
+
+
+def test_a_full_board_lets_nothing_grow_that_takes_a_block() -> None:
+    found = realise(NETWORK, POINT, BOARD)
+    full = replace(load_board("zc706"), bram36=settled(NETWORK, found, BOARD).used["bram36"])
+    program = compile(NETWORK, blank_weights(NETWORK), found.accelerator, found.mapping)
+    situation = Situation(NETWORK, full, POINT, found, schedule(program, found.memories(full), 3))
+    for change in (*Situation.links(situation), *Situation.buffers(situation)):  # half-empty blocks may fill
+        assert settled(NETWORK, change.make(), full).used["bram36"] <= full.bram36
+    assert found.mapping.on_chip == ON_CHIP
