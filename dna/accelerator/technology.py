@@ -11,6 +11,11 @@ from dna.errors import UserError
 KILOBYTE = 1024
 
 
+def real(value: Any) -> Any:
+    """A number as a float, a tensor as float64: an integer tensor times a float would be float32."""
+    return float(value) if isinstance(value, (int, float)) else value.double()
+
+
 @dataclass(frozen=True)
 class Technology:
     """Figures of one process at one voltage. Energies are in pJ, areas in µm².
@@ -62,11 +67,9 @@ class Technology:
 
     def sram_byte_pj(self, size_bytes: Any) -> Any:
         """Energy of one byte of an access to a memory of `size_bytes`, numbers or tensors; differentiable."""
-        if isinstance(size_bytes, (int, float)):
-            return max(self.sram_floor_pj, self.sram_pj * (size_bytes / (8 * KILOBYTE)) ** self.sram_exponent)
-        law = self.sram_pj * (size_bytes.double() / (8 * KILOBYTE)) ** self.sram_exponent
-        return law.clamp(min=self.sram_floor_pj)
+        law = self.sram_pj * (real(size_bytes) / (8 * KILOBYTE)) ** self.sram_exponent
+        return max(self.sram_floor_pj, law) if isinstance(law, float) else law.clamp(min=self.sram_floor_pj)
 
     def sram_um2(self, bits: Any, macros: Any = 1) -> Any:
-        """Area of `macros` memories of `bits` altogether."""
-        return self.sram_bit_um2 * bits + self.sram_macro_um2 * macros
+        """Area of `macros` memories of `bits` altogether: a float, or a float64 tensor."""
+        return self.sram_bit_um2 * real(bits) + self.sram_macro_um2 * real(macros)

@@ -10,12 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
-
 from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Accelerator
 from dna.accelerator.isa import INSTRUCTION_BITS
 from dna.accelerator.registers import SNAPSHOT, STATS_LAYERS
-from dna.accelerator.technology import Technology
+from dna.accelerator.technology import Technology, real
 from dna.cost.resources import WORD_BITS, Count, terms
 
 REGISTER_BITS = 32
@@ -123,7 +121,7 @@ def memory_macros(p: Mapping[str, Count]) -> Count:
 
 def buffer_kb(p: Mapping[str, Count]) -> Count:
     """All memories of a chunk in units of 1024 bytes."""
-    return memory_bits(p) / (8 * 1024)
+    return real(memory_bits(p)) / (8 * 1024)
 
 
 def link_bits(words: Count) -> Count:
@@ -181,5 +179,4 @@ def accelerator_area(accelerator: Accelerator, technology: Technology) -> Area:
 
 
 def _linear(model: LogicCoefficients, p: Mapping[str, Count]) -> Count:
-    total = sum(getattr(model, name) * count for name, count in logic_terms(p).items())
-    return total.double() if isinstance(total, torch.Tensor) else total
+    return sum(getattr(model, name) * real(count) for name, count in logic_terms(p).items())

@@ -83,10 +83,13 @@ class Feeding:
     """`LayerMapping.resident`"""
 
 
+PLAIN = Feeding()
+"""Everything in memory, weights loaded for each frame."""
+
 BUFFERS = ("input", "weight", "param", "output", "residual", "sum", "program")
 
 
-def layer_traffic(layer: Layer, c: Candidates, a: Mapping[str, Tensor], feeding: Feeding = Feeding()) -> Traffic:
+def layer_traffic(layer: Layer, c: Candidates, a: Mapping[str, Tensor], feeding: Feeding = PLAIN) -> Traffic:
     """Of C mappings: float64 tensors, `a` (parameters of the chunks, int64) broadcast against `(C,)`."""
     count = _counts(layer, c, a, feeding)
     inputs, captured = _input_bytes(layer, c, count)
@@ -168,7 +171,7 @@ def _counts(layer: Layer, c: Candidates, a: Mapping[str, Tensor], feeding: Feedi
     weight_tiles = tiles * (slices if layer.has_weights else 1)
     weight_loads = tile.weight_loads(spatial, tiles, slices, int(layer.has_weights), 1 - c.order)
     once = (resident | (c.order == 1) | (tiles == 1)) & ((slices == 1) | (not layer.has_weights))
-    shared = torch.where(once, 1.0 / torch.as_tensor(feeding.batch), 1.0).double()
+    shared = torch.where(once, 1.0 / torch.as_tensor(feeding.batch).double(), 1.0)
     return _Counts(
         rows=rows,
         cols=cols,

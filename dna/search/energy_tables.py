@@ -16,8 +16,9 @@ from torch import Tensor
 from dna.accelerator import tile
 from dna.accelerator.chunk import Memory
 from dna.accelerator.isa import WORD_BYTES
+from dna.accelerator.technology import real
 from dna.cost.cycles import price
-from dna.cost.traffic import PARAM_BYTES, SUM_BYTES, Traffic, layer_traffic
+from dna.cost.traffic import PARAM_BYTES, PLAIN, SUM_BYTES, Feeding, Traffic, layer_traffic
 from dna.network.layer import Layer
 from dna.search.mapping_space import candidates, shape_of
 from dna.search.space import BUFFER_AXES, Space
@@ -104,7 +105,7 @@ def best_ids(
     return torch.where(table == worst, NONE, table % 2**ID_BITS).flatten(1).to(torch.int32)
 
 
-def least_traffic(layer: Layer, p: Mapping[str, Tensor]) -> Traffic:
+def least_traffic(layer: Layer, p: Mapping[str, Tensor], feeding: Feeding = PLAIN) -> Traffic:
     """What every mapping of a layer moves at least, on each array, float64 `(A,)`; no instructions."""
     per_channel = int(layer.per_channel)
     one = torch.ones(len(p["oc"]), dtype=torch.float64)
@@ -117,15 +118,16 @@ def least_traffic(layer: Layer, p: Mapping[str, Tensor]) -> Traffic:
     loaded = WORD_BYTES * float(_touched(layer))
     outputs = WORD_BYTES * float(pixels * tile.channel_words(layer.out_channels))
     residual = outputs if layer.residual is not None else 0.0
-    weights = float(math.prod(layer.weight_shape or (0,)))
+    weights = math.prod(layer.weight_shape or (0,)) / real(feeding.batch)
     weight_words = torch.where(p["dataflow"] == 1, (groups * mac).double(), words / p["px"])
     made = float(pixels * layer.out_channels)
+    from_link = one * (feeding.chip_in * loaded + feeding.chip_residual * residual)
     return Traffic(
         macs=one * float(layer.macs),
         outputs=one * made,
-        read=one * (loaded + residual + weights),
-        written=one * outputs,
-        link=0 * one,
+        read=one * (loaded + residual + weights) - from_link,
+        written=one * (1 - feeding.chip_out) * outputs,
+        link=from_link + one * feeding.chip_out * outputs,
         input=WORD_BYTES * input_words,
         weight=(weights + p["oc"] * p["ic"] * weight_words) if layer.has_weights else 0 * one,
         param=one * PARAM_BYTES * made,

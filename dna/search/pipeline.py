@@ -18,11 +18,13 @@ from dna.accelerator.board import Board
 from dna.accelerator.chunk import LINK_WORDS, Memory
 from dna.accelerator.isa import WORD_BYTES
 from dna.accelerator.tile import ceil_div
+from dna.cost.energy import technology_of
 from dna.cost.resources import RESOURCES, Resources, ram_half_blocks, resources
 from dna.network.layer import Layer
 from dna.search.accelerator import UNMAPPED_CYCLES
 from dna.search.goal import Costs, Goal
 from dna.search.mapping_space import UNMAPPED, compute_bound, port_bound, shape_of
+from dna.search.pipeline_chip import chip_size, idle_energy, link_pj, row_energy
 from dna.search.pipeline_space import Decoded, PipelineSpace
 from dna.search.problem import Evaluation
 from dna.search.stage_rows import Places, RowPrices
@@ -147,28 +149,49 @@ class PipelineProblem:
             port = self._least_port(shape, part, ones, plain, index) * share
             per_frame[:, index] = array.maximum(port)
         return self.goal.evaluate(
-            self._costs(plain, per_frame, per_frame, torch.zeros_like(decoded.batches)), self.board
+            self._costs(plain, per_frame, per_frame, torch.zeros_like(decoded.batches), least=True), self.board
         )
 
     def layer_cycles(self, plain: Plain, frames: Tensor) -> Tensor:
         """Cycles of a group of `frames` (int64 `(N, L)`) frames of each layer, int64 `(N, L)`; `UNMAPPED` where its
         chunk has no mapping for it."""
-        decoded, tensors = plain.decoded, self.tensors
+        decoded = plain.decoded
         result = torch.zeros_like(decoded.assignment)
         for index, layer in enumerate(self.layers):
             home = decoded.assignment[:, index]
-            places = Places(
-                share=decoded.shares.gather(1, home[:, None])[:, 0],
-                frames=frames[:, index],
-                chip_in=_flag(plain.chip, int(tensors.input[index])),
-                chip_residual=_flag(plain.chip, int(tensors.residual[index])),
-                chip_out=_flag(plain.chip, self._number(layer)),
-                chained=plain.chained[:, index].long(),
-                bank=plain.bank[:, index],
-            )
+            places = self._places(plain, index, frames)
             numbers = plain.number.gather(1, home[:, None])[:, 0]
             result[:, index] = self.prices.get(layer, self._chunk_of(decoded.values, home), numbers, places)
         return result
+
+    def _places(self, plain: Plain, index: int, frames: Tensor) -> Places:
+        """How the chunks are fed in layer `index`; `frames` of a group, int64 `(N, L)`."""
+        tensors, home = self.tensors, plain.decoded.assignment[:, index]
+        return Places(
+            share=plain.decoded.shares.gather(1, home[:, None])[:, 0],
+            frames=frames[:, index],
+            chip_in=_flag(plain.chip, int(tensors.input[index])),
+            chip_residual=_flag(plain.chip, int(tensors.residual[index])),
+            chip_out=_flag(plain.chip, self._number(self.layers[index])),
+            chained=plain.chained[:, index].long(),
+            bank=plain.bank[:, index],
+        )
+
+    def energy(self, plain: Plain, interval: Tensor, least: bool = False) -> Tensor:
+        """Of a frame, pJ, float64 `(N,)`; `interval`: cycles per frame, `(N,)`. `least`: what no mapping undercuts.
+
+        UserError for a board without figures.
+        """
+        technology, decoded = technology_of(self.board), plain.decoded
+        moved = torch.zeros(2, len(interval), dtype=torch.float64)
+        for index, layer in enumerate(self.layers):
+            home = decoded.assignment[:, index]
+            part, places = self._chunk_of(decoded.values, home), self._places(plain, index, decoded.batches)
+            numbers = plain.number.gather(1, home[:, None])[:, 0]
+            chosen = None if least else self.prices.chosen(layer, part, numbers, places)
+            moved += torch.stack(row_energy(layer, part, places, technology, chosen))
+        links = link_pj(moved[1], plain.links, technology)
+        return moved[0] + links + idle_energy(decoded, plain.links, self.board) * interval
 
     def plain(self, designs: Tensor) -> Plain:
         """What the designs are, with the links that they need."""
@@ -252,20 +275,26 @@ class PipelineProblem:
         """Cycles of each layer for a frame that has the accelerator for itself, int64 `(N, L)`."""
         return self.layer_cycles(plain, torch.ones_like(plain.decoded.batches))
 
-    def _costs(self, plain: Plain, per_frame: Tensor, alone: Tensor, cycles: Tensor) -> Costs:
-        """`per_frame`, `alone`: cycles of each layer, float64 `(N, L)`; `cycles`: as priced, for what is unmapped."""
+    def _costs(self, plain: Plain, per_frame: Tensor, alone: Tensor, cycles: Tensor, least: bool = False) -> Costs:
+        """`per_frame`, `alone`: cycles of each layer, float64 `(N, L)`; `cycles`: as priced, for what is unmapped;
+        `least`: energies are bounds."""
         decoded = plain.decoded
         missing = cycles >= UNMAPPED
         instead = torch.tensor([float(layer.macs + UNMAPPED_CYCLES) for layer in self.layers], dtype=torch.float64)
         per_frame = torch.where(missing, instead, per_frame)
         alone = torch.where(missing | (alone >= UNMAPPED), instead, alone)
         of_chunk = torch.zeros(decoded.used.shape, dtype=torch.float64).scatter_add(1, decoded.assignment, per_frame)
+        kilobytes, area = chip_size(decoded, plain.links, self.board)
+        interval = of_chunk.amax(dim=1)
         return Costs(
-            interval=of_chunk.amax(dim=1),
+            interval=interval,
             latency=alone.sum(dim=1),
             resources=self.resources(plain),
             unmapped=missing.sum(dim=1) + plain.broken,
             bandwidth=self.bandwidth(decoded),
+            buffer_kb=kilobytes,
+            area_mm2=area,
+            energy_pj=self.energy(plain, interval, least) if "energy" in self.goal.needs else None,
         )
 
     def resources(self, plain: Plain) -> Resources:
