@@ -32,8 +32,6 @@ SPLITS = ((2, 6), (6, 2), (3, 6), (6, 3), (4, 12), (12, 4), (6, 12), (12, 12))
 """Intervals of the beats of the weights' and the tensors' port."""
 LINKS = (8192, 16384, 32768)
 """Words of a link from a chunk to itself."""
-BAND_ROWS = 8
-"""Rows of a depthwise layer's input that the bank before it holds: two bands of a tile and its halo."""
 
 
 def point_share(intervals: tuple[int, int]) -> int:
@@ -210,27 +208,34 @@ class OnChip:
         return None
 
 
-MAIN_LEVELS = ((512, 1024), (256, 512, 1024), (64,), (512, 1024, 2048))
-DEPTHWISE_LEVELS = ((512, 1024, 2048), (512,), (64,), (1024, 2048))
+MAIN_LEVELS = ((512,), (256, 512, 1024), (64,), (1024, 2048))
+DEPTHWISE_LEVELS = ((512, 1024), (512,), (64,), (1024, 2048))
 MAIN_SPLITS = ((12, 3), (6, 3), (12, 6), (24, 12))
-DEPTHWISE_SPLITS = ((16, 240), (8, 120))
+DEPTHWISE_SPLIT = (16, 240)
+BANKS = (8192, 16384, 32768)
+"""Words of the bank from the ordinary layers to the depthwise ones."""
 
 
 @dataclass
 class Split:
-    """Two chunks for a run: `main` for ordinary layers, `side` for the depthwise ones; a frame at a time."""
+    """Two chunks for a run: `main` for ordinary layers, `side` for the depthwise ones; a frame at a time.
+
+    A depthwise layer follows the layer before it as far behind as the bank between them lets it; the layer behind it
+    has to wait for that one, on the same chunk. So the run takes, for each depthwise layer with those around it, the
+    layers before it or, where that is longer, the depthwise one less what the bank holds, and then those behind it.
+    """
 
     main: Prices
     side: Prices
     tensors: Tensors
 
     @cached_property
-    def segments(self) -> list[tuple[int, int]]:
-        """Runs of layers, each up to the layer that reads a depthwise one: what the chunks do at the same time."""
+    def segments(self) -> list[tuple[int, int, int]]:
+        """Runs of layers, each up to the layer that reads a depthwise one: first layer, the depthwise one, end."""
         layers, found, start = self.main.layers, [], 0
         for number in range(1, len(layers)):
             if layers[number - 1].op == "depthwise" and layers[number].op != "depthwise":
-                found.append((start, number + 1))
+                found.append((start, number - 1, number + 1))
                 start = number + 1
         return found
 
@@ -241,60 +246,68 @@ class Split:
     def _own(self, first: int, end: int, side: bool) -> tuple[int, ...]:
         return tuple(n for n in range(first, end) if (self.main.layers[n].op == "depthwise") == side)
 
-    @cached_property
-    def _main(self) -> list[Ints]:
-        """By main split, cycles of each segment's ordinary layers, `(segments, A * B)`."""
-        return [np.stack([self._sum(self.main, s, False, split) for s in self.segments]) for split in MAIN_SPLITS]
+    def _cycles(self, number: int, split: tuple[int, int], bank: int | None = None) -> Ints:
+        """A layer's cycles for all frames on every entry, `(A * B,)`; with `bank`, on the side chunk."""
+        prices = self.main if bank is None else self.side
+        mode = Mode(split[0], 1, chip_in=True, chip_out=True, banded=bank)
+        return np.minimum(prices.cycles(number, mode), UNMAPPED).reshape(-1)
 
     @cached_property
-    def _side(self) -> list[Ints]:
-        return [np.stack([self._sum(self.side, s, True, split) for s in self.segments]) for split in DEPTHWISE_SPLITS]
+    def _sums(self) -> dict[tuple[int, int], Ints]:
+        """By main split and bank, cycles of the first k segments on each pair of entries, `(segments + 1, M, S)`."""
+        found = {}
+        sides = {bank: self._side(bank) for bank in BANKS}
+        for one, split in enumerate(MAIN_SPLITS):
+            before = np.stack([sum(self._cycles(n, split) for n in range(*s[:2])) for s in self.segments])
+            behind = np.stack([self._cycles(s[2] - 1, split) for s in self.segments])
+            for bank, (side, held) in sides.items():
+                each = np.maximum(before[:, :, None], held[:, None, :]) + behind[:, :, None]
+                each = np.maximum(each, side[:, None, :])
+                found[one, bank] = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
+        return found
 
-    def _sum(self, prices: Prices, segment: tuple[int, int], side: bool, split: tuple[int, int]) -> Ints:
-        total = np.zeros(prices.menu.shape, np.int64)
-        for number in self._own(*segment, side):
-            banded = self._bank(number, number + 1) if side else None
-            total += prices.cycles(number, Mode(split[0], 1, chip_in=True, chip_out=True, banded=banded))
-        return np.minimum(total, UNMAPPED).reshape(-1)
+    def _side(self, bank: int) -> tuple[Ints, Ints]:
+        """Cycles of each segment's depthwise layer, `(segments, S)`, and those less what the bank holds."""
+        side = np.stack([self._cycles(s[1], DEPTHWISE_SPLIT, bank) for s in self.segments])
+        layers = [self.main.layers[s[1]] for s in self.segments]
+        words = np.array([layer.in_height * layer.in_width * channel_words(layer.in_channels) for layer in layers])
+        return side, (side * (1 - np.minimum(1, bank / words))[:, None]).astype(np.int64)
+
+    @cached_property
+    def _border(self) -> dict[int, tuple[Ints, Ints]]:
+        """By main split, what a run that begins with a segment, or ends with it, takes more: `(segments, M)` each."""
+        found = {}
+        for one, split in enumerate(MAIN_SPLITS):
+            begins, ends = [], []
+            for first, _, end in self.segments:
+                layer = self.main.layers[first]
+                words = layer.in_height * layer.in_width * channel_words(layer.in_channels)
+                begins.append(words * split[1] * self.main.frames - self._cycles(first, split))
+                words = output_words(self.main.layers[end - 1])
+                ends.append(words * split[1] * self.main.frames - self._cycles(end - 1, split))
+            found[one] = np.maximum(np.stack(begins), 0), np.maximum(np.stack(ends), 0)
+        return found
 
     def least_times(self, number: int, words: float, weights: Floats) -> Floats:
         """As `Prices.least_times`, for a layer on the chunk that it may be on, for so many words per cycle."""
-        side = self.main.layers[number].op == "depthwise"
-        prices, splits = (self.side, DEPTHWISE_SPLITS) if side else (self.main, MAIN_SPLITS)
-        banded = self._bank(number, number + 1) if side else None
-        fastest = min(split[0] for split in splits)
-        mode = Mode(fastest, 1, chip_in=True, chip_out=True, banded=banded)
-        slowest = min(words, 2 / max(point_share(split) for split in splits))
-        return prices.least_times(number, [(mode, slowest)], weights)
-
-    def _bank(self, first: int, end: int) -> int:
-        """Words of the bank before the depthwise layers of a run."""
-        layers = [self.main.layers[n] for n in self._own(first, end, True)]
-        words = max(BAND_ROWS * layer.in_width * channel_words(layer.in_channels) for layer in layers)
-        return 1 << (words - 1).bit_length()
-
-    @cached_property
-    def _paired(self) -> dict[tuple[int, int], Ints]:
-        """By splits, cycles of the first k segments on each pair of entries, `(segments + 1, M, S)`."""
-        found = {}
-        for one, main in enumerate(self._main):
-            for other, side in enumerate(self._side):
-                each = np.maximum(main[:, :, None], side[:, None, :])
-                found[one, other] = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
-        return found
+        if self.main.layers[number].op == "depthwise":
+            modes = [Mode(DEPTHWISE_SPLIT[0], 1, chip_in=True, chip_out=True, banded=bank) for bank in BANKS]
+            slowest = min(words, 2 / point_share(DEPTHWISE_SPLIT))
+            return self.side.least_times(number, [(mode, slowest) for mode in modes], weights)
+        mode = Mode(min(split[0] for split in MAIN_SPLITS), 1, chip_in=True, chip_out=True)
+        return self.main.least_times(number, [(mode, words)], weights)
 
     def _links(self, first: int, end: int) -> int:
-        """BRAM36 of the banks of a run: to the depthwise chunk in bands, all else whole."""
+        """BRAM36 of the banks of a run, but for that to the depthwise chunk: all in them is whole."""
         back = max(output_words(self.main.layers[n]) for n in self._own(first, end, True))
         kept = [0] * (end - first)
         side = set(self._own(first, end, True))
-        for _, writer, last in self.tensors.inside(first, end):
-            name = self.main.layers[writer].name
+        for name, writer, last in self.tensors.inside(first, end):
             readers = [n for n in range(writer + 1, last + 1) if name in self.main.layers[n].sources]
             if writer not in side and not side.issuperset(readers):
                 for number in range(writer, last + 1):
                     kept[number - first] += output_words(self.main.layers[writer])
-        return link_blocks(self._bank(first, end)) + link_blocks(back) + (link_blocks(max(kept)) if max(kept) else 0)
+        return link_blocks(back) + (link_blocks(max(kept)) if max(kept) else 0)
 
     def choices(self, first: int, interval: float, needs: Needs) -> Choices:
         if first not in self._starts:
@@ -309,51 +322,47 @@ class Split:
 
     def _of_run(self, start: int, stop: int, interval: float, needs: Needs) -> Choices | None:
         """Options for some segments; None where none keeps up, and so none for more segments."""
-        first, end = self.segments[start][0], self.segments[stop - 1][1]
+        first, end = self.segments[start][0], self.segments[stop - 1][2]
         own = [needs.less(self._own(0, len(self.main.layers), side)) for side in (True, False)]
         links, any_fits, parts = self._links(first, end), False, []
-        for (one, other), sums in self._paired.items():
-            limit = interval - self._border(first, end, MAIN_SPLITS[one])
-            used = self._used(one, other, first, end, links)
+        for (one, bank), sums in self._sums.items():
+            border = self._border[one][0][start] + self._border[one][1][stop - 1]
+            used = self._used(one, first, end, links + link_blocks(bank))
             mains, sides = (np.nonzero(~n.wasteful(u, first, end))[0] for n, u in zip(own, used, strict=True))
-            fits = sums[stop][np.ix_(mains, sides)] - sums[start][np.ix_(mains, sides)] <= limit
-            any_fits |= bool(fits.any()) or not len(mains) or not len(sides)
+            pairs = np.ix_(mains, sides)
+            fits = sums[stop][pairs] - sums[start][pairs] + border[mains][:, None] <= interval
+            any_fits |= bool(fits.any()) or not fits.size
             main, side = (rows[i] for rows, i in zip((mains, sides), np.nonzero(fits), strict=True))
             both = used[0][main] + used[1][side]
             fine = ~needs.wasteful(both, first, end) & (both <= 1 + 1e-9).all(axis=1)
             main, side = main[fine], side[fine]
-            payload = np.stack([main * 0 + one, main, main * 0 + other, side], axis=1)
+            payload = np.stack([main * 0 + one, main * 0 + bank, main, side], axis=1)
             parts.append(Choices(np.full(len(payload), end), both[fine], payload))
-        return Choices.joined(parts, 4) if any_fits else None
+        return Choices.joined(parts, 4).least() if any_fits else None
 
-    def _border(self, first: int, end: int, split: tuple[int, int]) -> int:
-        """Cycles, of a frame, to read what comes in and write what goes out; half of it while others compute."""
-        layer = self.main.layers[first]
-        reads = layer.in_height * layer.in_width * channel_words(layer.in_channels)
-        return (reads + output_words(self.main.layers[end - 1])) * split[1] // 4
-
-    def _used(self, one: int, other: int, first: int, end: int, links: int) -> tuple[Floats, Floats]:
+    def _used(self, one: int, first: int, end: int, links: int) -> tuple[Floats, Floats]:
         adds = self.main.adds(range(first, end))
         extra = np.array([links / self.main.limits.bram36 * (name == "bram36") for name in COLUMNS])
         main = self.main.fractions(2 / point_share(MAIN_SPLITS[one]), adds) + extra
-        side = self.side.fractions(2 / point_share(DEPTHWISE_SPLITS[other]), False)
+        side = self.side.fractions(2 / point_share(DEPTHWISE_SPLIT), False)
         return main.reshape(-1, len(COLUMNS)), side.reshape(-1, len(COLUMNS))
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
-        one, main, other, side = payload
+        one, _, main, side = payload
         groups = self._own(first, end, False), self._own(first, end, True)
         large = self.main.menu.entry(*divmod(main, self.main.menu.shape[1]), self.main.adds(groups[0]))
         small = self.side.menu.entry(*divmod(side, self.side.menu.shape[1]), False)
-        shares = point_share(MAIN_SPLITS[one]), point_share(DEPTHWISE_SPLITS[other])
+        shares = point_share(MAIN_SPLITS[one]), point_share(DEPTHWISE_SPLIT)
         chip = frozenset(name for name, _, _ in self.tensors.inside(first, end))
         return Part((large, small), shares, groups, tuple((n, 1) for n in range(first, end)), chip)
 
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
-        one, main, other, side = payload
+        one, bank, main, side = payload
         start = self._starts.index(first)
-        stop = next(i for i, segment in enumerate(self.segments) if segment[1] == end) + 1
-        sums = self._paired[one, other][:, main, side]
-        return float(sums[stop] - sums[start] + self._border(first, end, MAIN_SPLITS[one]))
+        stop = next(i for i, segment in enumerate(self.segments) if segment[2] == end) + 1
+        sums = self._sums[one, bank][:, main, side]
+        border = self._border[one][0][start, main] + self._border[one][1][stop - 1, main]
+        return float(sums[stop] - sums[start] + border)
 
     def quicker(self, first: int, end: int, payload: Sequence[int], words: float) -> tuple[int, ...] | None:
         return None

@@ -214,19 +214,15 @@ class _Search:
         return reached, found.complete
 
     def _stages(self, first: int, interval: float, needs: Needs) -> Mapping[int, Options]:
-        each = [kind.choices(first, interval, needs) for kind in self.space.kinds]
-        result = {}
-        for end in range(first + 1, len(self.space.layers) + 1):
-            own = [choices.at(end) for choices in each]
-            if any(len(choices.ends) for choices in own):
-                result[end] = self._numbered(own)
-        return result
+        each = [kind.choices(first, interval, needs).by_end() for kind in self.space.kinds]
+        ends = sorted(set().union(*each))
+        return {end: self._numbered({k: own[end] for k, own in enumerate(each) if end in own}) for end in ends}
 
-    def _numbered(self, own: Sequence[Choices]) -> Options:
+    def _numbered(self, own: Mapping[int, Choices]) -> Options:
         """The undominated options of all kinds, each with its number in `options`."""
-        kinds = np.concatenate([np.full(len(c.ends), kind) for kind, c in enumerate(own)])
-        rows = np.concatenate([np.arange(len(c.ends)) for c in own])
-        used = np.concatenate([c.used for c in own])
+        kinds = np.concatenate([np.full(len(c.ends), kind) for kind, c in own.items()])
+        rows = np.concatenate([np.arange(len(c.ends)) for c in own.values()])
+        used = np.concatenate([c.used for c in own.values()])
         both = Choices(kinds, used, rows[:, None]).least()
         tags = np.arange(len(both.ends)) + len(self.options)
         for kind, row in zip(both.ends.tolist(), both.payload[:, 0].tolist(), strict=True):

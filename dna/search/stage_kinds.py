@@ -86,9 +86,14 @@ class Choices:
         parts = [part for part in parts if len(part.ends)] or [Choices.none(width)]
         return Choices(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("ends", "used", "payload")))
 
-    def at(self, end: int) -> Choices:
-        rows = self.ends == end
-        return Choices(self.ends[rows], self.used[rows], self.payload[rows])
+    def by_end(self) -> dict[int, Choices]:
+        order = np.argsort(self.ends, kind="stable")
+        ends, starts = np.unique(self.ends[order], return_index=True)
+        groups = np.split(order, starts[1:])
+        return {
+            end: Choices(self.ends[rows], self.used[rows], self.payload[rows])
+            for end, rows in zip(ends.tolist(), groups, strict=False)
+        }
 
     def least(self) -> Choices:
         """The undominated ones; all with one end."""
@@ -279,15 +284,13 @@ class Beside:
         ends = ends[(beside > 0) & (beside < ends - first)]
         if not len(ends):
             return Choices.none(6)
-        large = self.main.choices(first, interval, needs.less(self.main.skipped), ends)
-        little = self.small.choices(first, interval, needs.less(self.small.skipped), ends)
-        parts = [self._products(large.at(end), little.at(end), needs, first, end) for end in np.unique(large.ends)]
-        return Choices.joined(parts, 6)
+        large = self.main.choices(first, interval, needs.less(self.main.skipped), ends).by_end()
+        little = self.small.choices(first, interval, needs.less(self.small.skipped), ends).by_end()
+        both = [end for end in large if end in little]
+        return Choices.joined([self._products(large[end], little[end], needs, first, end) for end in both], 6)
 
     @staticmethod
     def _products(large: Choices, little: Choices, needs: Needs, first: int, end: int) -> Choices:
-        if not len(little.ends):
-            return Choices.none(6)
         large, little = large.least(), little.least()
         used = (large.used[:, None] + little.used[None]).reshape(-1, len(COLUMNS))
         fine = np.nonzero(~needs.wasteful(used, first, end))[0]
