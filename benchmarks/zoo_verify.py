@@ -28,7 +28,7 @@ from dna.network.zoo import Request, build, names
 from dna.quantize.ptq import Quantised, quantise
 from dna.quantize.reference import run as run_reference
 from dna.quantize.untrained import random_images, untrained
-from dna.search.accelerate import best_mapping
+from dna.search.one_chunk import best_mapping
 from dna.verify import Case, verify_many
 from dna.verify.simulation import MODES, RunResult
 

@@ -4,28 +4,31 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
-from dna.accelerator.board import load_board
-from dna.accelerator.chunk import Accelerator
+from dna.accelerator.board import Board, load_board
 from dna.brought import Integers, Loaded, Source, load, to_integers
 from dna.design import Design
 from dna.errors import UserError
 from dna.network.files import load_weights, network_from_dict, network_to_dict, save_weights
-from dna.pipeline import DEFAULT_MINUTES, Clock, Watch, parse_goal
+from dna.network.network import Network
+from dna.pipeline import Clock, Watch
 from dna.record import from_plain, read_yaml, to_plain
 from dna.runs import Run, write_atomically
-from dna.search.accelerate import METHODS, accelerate
-from dna.search.problem import Budget, SearchResult
-from dna.search.rivals import rivals
+from dna.search.accelerate import METHODS, Found, Solved, accelerate, search_figures
+from dna.search.constraints import Constraints
+from dna.search.constraints_file import constraints_of
+from dna.search.goal import Goal, parse_goal
+from dna.search.problem import Budget
+from dna.search.rivals import Entrant, rivals
 
-MAX_EVALUATIONS = 1_000_000_000
+BRING_MINUTES = 0.5
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,12 @@ class BringRequest:
     source: Source
     goal: str = "fastest"
     method: str = "exact"
-    minutes: float = DEFAULT_MINUTES
-    """Most time for the accelerator search; a proven optimum ends it earlier."""
+    minutes: float = BRING_MINUTES
+    """Most time for the accelerator: search and finish together; a proven optimum ends the search earlier."""
+    limits: tuple[str, ...] = ()
+    """As `dna.search.goal.parse_limit` reads them."""
+    constraints: dict[str, Any] = field(default_factory=dict)
+    """As `dna.search.constraints_file` reads them."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -46,7 +53,16 @@ class BringRequest:
             raise UserError(f"minutes is {self.minutes}; it must be above 0")
         if not 0 <= self.source.seed < 2**31:
             raise UserError(f"seed is {self.source.seed}; it must be 0 to {2**31 - 1}")
-        parse_goal(self.goal)
+        parse_goal(self.goal, self.limits)
+        constraints_of(self.constraints)
+
+    @property
+    def aim(self) -> Goal:
+        return parse_goal(self.goal, self.limits)
+
+    @property
+    def given(self) -> Constraints:
+        return constraints_of(self.constraints)
 
 
 def is_brought(run: Run) -> bool:
@@ -64,8 +80,10 @@ def request_of(run: Run) -> BringRequest:
 
 def check(request: BringRequest) -> Loaded:
     """Reads all that the request names. UserError for anything that would end the search: before there is a run."""
-    load_board(request.board)
-    return load(request.source)
+    board = load_board(request.board)
+    request.given.goal(request.aim, board)
+    loaded = load(request.source)
+    return loaded
 
 
 def bring(run: Run, watch: Watch, loaded: Loaded | None = None) -> Design:
@@ -74,7 +92,7 @@ def bring(run: Run, watch: Watch, loaded: Loaded | None = None) -> Design:
     `loaded`: what `check` gave, to spare reading it again. UserError if the goal cannot be reached on the board.
     """
     request, clock = request_of(run), Clock()
-    board, goal = load_board(request.board), parse_goal(request.goal)
+    board = load_board(request.board)
     run.search.mkdir(parents=True, exist_ok=True)
     with clock.measure("quantisation"):
         watch("quantisation", 0.0)
@@ -82,52 +100,50 @@ def bring(run: Run, watch: Watch, loaded: Loaded | None = None) -> Design:
         watch("quantisation", 1.0)
     network, weights, seed = integers.network, integers.weights, request.source.seed
     with clock.measure("accelerator"):
-        watch("accelerator", 0.0)
-        budget = Budget(MAX_EVALUATIONS, 60 * request.minutes)
-        solved = accelerate(network, weights, board, goal, request.method, budget, seed)
+        solved = _solved(request, network, board, lambda fraction: watch("accelerator", fraction))
         watch("accelerator", 1.0)
     with clock.measure("comparison"):
         watch("comparison", 0.0)
-        exact = solved if request.method == "exact" else None
-        others = rivals(network, weights, board, goal, (request.method, solved.chunk), seed, exact)
+        goal = request.given.goal(request.aim, board)
+        others = rivals(network, board, goal, Entrant.of(f"by {request.method}", solved), seed)
         watch("comparison", 1.0)
     metrics = {
         "network": network.name,
         "goal": request.goal,
+        "limits": list(request.limits),
         "method": request.method,
         "seed": seed,
-        "notices": [*integers.notices, bound_line(solved.result)],
+        "notices": [*integers.notices, *solved.notices, bound_line(solved.found)],
         **integers.metrics,
         "accelerator": request.method,
-        "search": _search_figures(solved.result),
+        "search": search_figures(solved, board),
         "rivals": to_plain(others),
         "scales": dict(integers.scales),
         "seconds": clock.seconds,
     }
-    design = Design(network, weights, Accelerator((solved.chunk,)), solved.mapping, board, metrics)
+    if request.constraints:
+        metrics["constraints"] = request.constraints
+    design = Design(network, weights, solved.accelerator, solved.mapping, board, metrics, solved.shares)
     design.save(run.design)
     return design
 
 
-def bound_line(result: SearchResult) -> str:
+def _solved(request: BringRequest, network: Network, board: Board, watch: Callable[[float], None]) -> Solved:
+    watch(0.0)
+    budget = Budget(seconds=60 * request.minutes, watch=watch)
+    return accelerate(network, board, request.aim, request.method, budget, request.source.seed, request.given)
+
+
+def bound_line(found: Found) -> str:
     """How far the search came, in one sentence."""
-    count = f"{result.method}: {result.evaluations:,} designs priced in {result.seconds:.0f} s"
-    if result.lower_bound is None:
-        return f"{count}; the method gives no bound"
-    if result.lower_bound >= result.cost:
-        return f"{count}; by the price model none is better"
-    share = 1 - result.lower_bound / result.cost
-    return f"{count}; the time was over: by the price model the best is at most {share:.1%} better"
-
-
-def _search_figures(result: SearchResult) -> dict[str, Any]:
-    return {
-        "method": result.method,
-        "evaluations": result.evaluations,
-        "seconds": round(result.seconds, 2),
-        "cost": result.cost,
-        "lower_bound": result.lower_bound,
-    }
+    count = f"{found.evaluations:,} designs priced" if found.evaluations else "searched"
+    line = f"{found.method}: {count} in {found.seconds:.0f} s"
+    if found.lower_bound is None:
+        return f"{line}; the method gives no bound"
+    if found.proven:
+        return f"{line}; by the price model none is better"
+    share = 1 - found.lower_bound / found.cost
+    return f"{line}; by the price model the best is at most {share:.1%} better"
 
 
 def _quantised(run: Run, request: BringRequest, loaded: Loaded | None) -> Integers:

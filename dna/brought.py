@@ -21,7 +21,7 @@ from dna.quantize.images import load_frames, load_images
 from dna.quantize.imported import float_model, given_integers
 from dna.quantize.ptq import quantise
 from dna.quantize.untrained import random_images, untrained
-from dna.search.accelerate import check_runnable
+from dna.search.one_chunk import check_runnable
 
 RANDOM_IMAGES = 16
 AGREEMENT_IMAGES = 64

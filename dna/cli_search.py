@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dna.brought import Loaded
     from dna.design import Design
 
-GOAL_HELP = "'fastest', or 'fps=NUMBER' for the least hardware that reaches it."
+GOAL_HELP = "fastest; fps=NUMBER, the least hardware that reaches it; latency, energy, edp or area."
 
 
 class Numbers(click.ParamType):
@@ -55,17 +55,37 @@ VALUES = Numbers(float, ",", "VALUE,...")
 @click.option("--std", type=VALUES, help="See --mean. Without both, the input is byte / 255.")
 @click.option("--dataset", help="Without --network: images to learn, 'digits', real and bundled, is the default.")
 @click.option(
-    "--method",
-    help="How the accelerator is searched: exact (default with --network), counterfactual (default), paper or random.",
+    "--limit",
+    "limits",
+    multiple=True,
+    metavar="NAME=NUMBER",
+    help="With --network: a bound; fps, latency, energy, area, dsp, bram36, lut, buffer, bandwidth.",
 )
-@click.option("--seed", default=0, show_default=True, help="Same seed, same result.")
-@click.option("--minutes", default=3.0, show_default=True, help="About what the whole search may take.")
+@click.option(
+    "--constraints", type=click.Path(path_type=Path), metavar="FILE", help="With --network: what is given, in YAML."
+)
+@click.option("--chunks", metavar="N|N-M", help="With --network: how many chunks; 1-4 by default.")
+@click.option(
+    "--method",
+    help="How the accelerator is searched: exact (default with --network), counterfactual (default), evolutionary,"
+    " bayesian, reinforce, paper or random.",
+)
+@click.option(
+    "--seed",
+    default=0,
+    show_default=True,
+    help="Same seed, same result, unless the time runs out: sampling methods and the finish of the accelerator search"
+    " use all the time they are given.",
+)
+@click.option(
+    "--minutes",
+    type=float,
+    help="About what the whole search may take, 3 by default; with --network what the accelerator may take, 0.5.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: runs/BOARD-NNN.")
 @click.option("--force", is_flag=True, help="Replace a run that stands in --out.")
 @click.option("--resume", is_flag=True, help="Go on with the latest run (or the one at --out) as it was asked for.")
-def search(
-    board: str | None, goal: str, seed: int, minutes: float, out: Path | None, force: bool, resume: bool, **given: Any
-) -> None:
+def search(board: str | None, goal: str, seed: int, out: Path | None, force: bool, resume: bool, **given: Any) -> None:
     """Search network, accelerator and mapping together, and train the network to int8.
 
     With --network, search the accelerator for a network that there is already, and quantise it with --calibrate's
@@ -78,9 +98,9 @@ def search(
     elif board is None:
         raise UserError("--board is missing: a name from 'dna boards', or a YAML file")
     elif given["network"] is not None:
-        run, loaded = _brought(board, goal, seed, minutes, given, lambda b, o: runs.create(b, o, out=out, force=force))
+        run, loaded = _brought(board, goal, seed, given, lambda b, o: runs.create(b, o, out=out, force=force))
     else:
-        run = runs.create(*_asked(board, goal, seed, minutes, given), out=out, force=force)
+        run = runs.create(*_asked(board, goal, seed, given), out=out, force=force)
     screen.print(f"run     {run.path}")
     with progress_bars() as watch:
         try:
@@ -92,14 +112,16 @@ def search(
     _say(screen, run.design, design.metrics)
 
 
-def _asked(board: str, goal: str, seed: int, minutes: float, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _asked(board: str, goal: str, seed: int, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     """Name and options of a run that learns a data set."""
     from dna.accelerator.board import load_board
-    from dna.pipeline import Request
+    from dna.pipeline import DEFAULT_MINUTES, Request
 
-    for name in ("calibrate", "input_size", "width", "classes", "mean", "std"):
-        if given[name] is not None:
-            raise UserError(f"--{name.replace('_', '-')} is of no use without --network")
+    for name in ("calibrate", "input_size", "width", "classes", "mean", "std", "limits", "constraints", "chunks"):
+        if given[name]:
+            option = {"limits": "limit"}.get(name, name.replace("_", "-"))
+            raise UserError(f"--{option} is of no use without --network")
+    minutes = DEFAULT_MINUTES if given["minutes"] is None else given["minutes"]
     request = Request(board, given["dataset"] or "digits", goal, given["method"] or "counterfactual", seed, minutes)
     return load_board(board).name, request.__dict__
 
@@ -108,13 +130,12 @@ def _brought(
     board: str,
     goal: str,
     seed: int,
-    minutes: float,
     given: dict[str, Any],
     create: Callable[[str, dict[str, Any]], runs.Run],
 ) -> tuple[runs.Run, Loaded]:
     """A run for a network that is given; everything is read before there is a run."""
     from dna.accelerator.board import load_board
-    from dna.bring import BringRequest, check, options
+    from dna.bring import BRING_MINUTES, BringRequest, check, options
     from dna.brought import Source
 
     if given["dataset"] is not None:
@@ -129,9 +150,25 @@ def _brought(
         given["std"],
         seed,
     )
-    request = BringRequest(board, source, goal, given["method"] or "exact", minutes)
+    minutes = BRING_MINUTES if given["minutes"] is None else given["minutes"]
+    constraints = _constraints(given["constraints"], given["chunks"])
+    request = BringRequest(
+        board, source, goal, given["method"] or "exact", minutes, tuple(given["limits"]), constraints
+    )
     loaded = check(request)
     return create(load_board(board).name, options(request)), loaded
+
+
+def _constraints(path: Path | None, chunks: str | None) -> dict[str, Any]:
+    """As run.yaml keeps them. Read once in full, for messages with the file's name."""
+    from dna.record import read_yaml
+    from dna.search.constraints_file import absolute, parse_chunks, read_constraints
+
+    content: dict[str, Any] = {}
+    if path is not None:
+        read_constraints(path)
+        content = absolute(read_yaml(path) or {})
+    return content | ({"chunks": list(parse_chunks(chunks))} if chunks is not None else {})
 
 
 def _searched(run: runs.Run, watch: Callable[[str, float], None], loaded: Loaded | None) -> Design:

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 from dna.accelerator.board import Board, load_board
 from dna.accelerator.chunk import Accelerator, Chunk
-from dna.accelerator.mapping import Mapping
 from dna.compile.lowering import lower
 from dna.design import Design
 from dna.errors import UserError
@@ -20,12 +19,13 @@ from dna.quantize.float_network import FloatNetwork
 from dna.record import from_plain, to_plain
 from dna.runs import Run
 from dna.search import exact
-from dna.search.accelerate import METHODS, accelerate, best_mapping, fits, frame_cycles, reaches
+from dna.search.accelerate import METHODS, Found, Solved, accelerate, search_figures
 from dna.search.accelerator import explain, problem
 from dna.search.cosearch import Cosearched, CosearchProgress, CosearchSettings, cosearch
-from dna.search.goal import Fastest, Goal, LeastHardware
+from dna.search.goal import Goal, parse_goal
+from dna.search.one_chunk import best_mapping, fits, frame_cycles, steady_cycles
 from dna.search.problem import Budget
-from dna.search.rivals import rivals
+from dna.search.rivals import Entrant, rivals
 from dna.supernet.dataset import Dataset
 from dna.supernet.retrain import Progress, TrainSettings, evaluate, evaluate_int8, train_qat
 from dna.supernet.space import digits_space
@@ -47,7 +47,7 @@ class Request:
     board: str
     dataset: str = "digits"
     goal: str = "fastest"
-    """`fastest`, or `fps=NUMBER`: the least hardware that reaches it."""
+    """As `dna.search.goal.parse_goal` reads it."""
     method: str = "counterfactual"
     """How the accelerator is searched: a name in `METHODS`."""
     seed: int = 0
@@ -64,20 +64,6 @@ class Request:
         if not 0 <= self.seed < 2**31:
             raise UserError(f"seed is {self.seed}; it must be 0 to {2**31 - 1}")
         parse_goal(self.goal)
-
-
-def parse_goal(text: str) -> Goal:
-    """`fastest` or `fps=NUMBER`; UserError otherwise."""
-    if text == "fastest":
-        return Fastest()
-    kind, _, number = text.partition("=")
-    try:
-        rate = float(number)
-    except ValueError:
-        rate = math.nan
-    if kind != "fps" or not math.isfinite(rate) or rate <= 0:
-        raise UserError(f"goal is '{text}'; it must be 'fastest' or 'fps=NUMBER', for example fps=20000")
-    return LeastHardware(rate)
 
 
 def request_of(run: Run) -> Request:
@@ -127,12 +113,12 @@ def search(run: Run, watch: Watch, settings: TrainSettings | None = None) -> Des
     with clock.measure("training"):
         network, weights, scales, accuracy = _train(run, request, joint.model, data, watch, settings or TrainSettings())
     with clock.measure("accelerator"):
-        watch("accelerator", 0.0)
-        chunk, mapping, found_by = _accelerator(request, joint.chunk, network, weights, board, goal)
+        solved = _accelerator(request, joint.chunk, network, weights, board, goal, lambda f: watch("accelerator", f))
         watch("accelerator", 1.0)
+    found_by = solved.found.method
     with clock.measure("comparison"):
         watch("comparison", 0.0)
-        others = rivals(network, weights, board, goal, (found_by, chunk), request.seed)
+        others = rivals(network, board, goal, Entrant.of(f"by {found_by}", solved), request.seed)
         watch("comparison", 1.0)
     metrics = {
         "dataset": request.dataset,
@@ -142,12 +128,13 @@ def search(run: Run, watch: Watch, settings: TrainSettings | None = None) -> Des
         "operators": list(joint.names),
         "accuracy": accuracy,
         "accelerator": found_by,
+        "search": search_figures(solved, board),
         "evaluations": joint.evaluations,
         "rivals": to_plain(others),
         "scales": scales,
         "seconds": clock.seconds,
     }
-    design = Design(network, weights, Accelerator((chunk,)), mapping, board, metrics)
+    design = Design(network, weights, solved.accelerator, solved.mapping, board, metrics, solved.shares)
     design.save(run.design)
     return design
 
@@ -174,23 +161,33 @@ def _check_reachable(network: Network, board: Board, goal: Goal) -> None:
 
 
 def _accelerator(
-    request: Request, joint: Chunk, network: Network, weights: Weights, board: Board, goal: Goal
-) -> tuple[Chunk, Mapping, str]:
-    """The accelerator by the method that was asked for, the mapping, and how it was found.
+    request: Request,
+    joint: Chunk,
+    network: Network,
+    weights: Weights,
+    board: Board,
+    goal: Goal,
+    watch: Callable[[float], None],
+) -> Solved:
+    """The accelerator by the method that was asked for.
 
-    `counterfactual`: the one found along with the network; where its exact schedule misses the goal, which the closed
-    form cannot see, it is solved exactly instead.
+    `counterfactual`: the exact search for the finished network or, where that is no better, the chunk found along with
+    the network.
     """
-    if request.method == "counterfactual":
-        mapping = best_mapping(network, joint, board)
-        if mapping is not None and fits(joint, board):
-            cycles = frame_cycles(network, weights, board, joint, mapping)
-            if reaches(goal, cycles, board):
-                return joint, mapping, "co-search"
+    watch(0.0)
     method = "exact" if request.method == "counterfactual" else request.method
-    budget = Budget(evaluations=MAX_EVALUATIONS, seconds=ACCELERATOR_SECONDS)
-    solved = accelerate(network, weights, board, goal, method, budget, request.seed)
-    return solved.chunk, solved.mapping, method
+    budget = Budget(evaluations=MAX_EVALUATIONS, seconds=ACCELERATOR_SECONDS, watch=watch)
+    solved = accelerate(network, board, goal, method, budget, request.seed)
+    if request.method != "counterfactual" or goal.objective != "interval":
+        return solved
+    mapping = best_mapping(network, joint, board)
+    if mapping is None or not fits(joint, board):
+        return solved
+    cycles = steady_cycles(network, board, joint, mapping)
+    if cycles >= solved.cycles:
+        return solved
+    alone = frame_cycles(network, weights, board, joint, mapping)
+    return Solved(Accelerator((joint,)), mapping, (), cycles, alone, cycles, Found("co-search", 0, 0.0, cycles))
 
 
 def _train(

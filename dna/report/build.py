@@ -41,8 +41,7 @@ def summary_of(design: Design, title: str, verified: Mapping[str, Any] | None) -
     """`verified`: what verification wrote, see `dna.verify`; None: not verified."""
     program = compiled(design)
     times = schedule(program, design.memories)
-    several = len(design.accelerator.chunks) > 1 or bool(design.accelerator.links) or design.mapping.frames > 1
-    interval = schedule(program, design.memories, PASSES).interval / design.mapping.frames if several else None
+    interval = schedule(program, design.memories, PASSES).interval / design.mapping.frames
     fixed, stalled = _runs(verified, "fixed"), _runs(verified, "stalls")
     metrics = design.metrics
     return Summary(

@@ -97,14 +97,11 @@ def _facts(summary: Summary) -> str:
 
 
 def _cycles(summary: Summary) -> list[tuple[str, str]]:
-    if not summary.several:
+    if summary.interval is None:
         return [(f"{summary.cycles_model:,}", "cycles per frame")]
+    alone = "one frame" if summary.frames == 1 else f"one pass, {summary.frames} frames,"
     steady = (f"{summary.cycles_per_frame:,.0f}", "cycles per frame in steady state")
-    return [steady, (f"{summary.cycles_model:,}", f"cycles of one pass alone, {_frames(summary.frames)}")]
-
-
-def _frames(count: int) -> str:
-    return "one frame" if count == 1 else f"{count} frames"
+    return [steady, (f"{summary.cycles_model:,}", f"cycles of {alone} alone")]
 
 
 def _bad(value: str) -> str:

@@ -78,14 +78,14 @@ class Summary:
     frames: int = 1
     """Of a pass."""
     interval: float | None = None
-    """Cycles from frame to frame in steady state, pass after pass; None: frames come one after the other."""
+    """Cycles from frame to frame in steady state, pass after pass; None: only a frame alone is known."""
     shares: tuple[int, ...] = ()
     """Cycles per beat of each port; empty: those of the board's memory."""
     anytime: Anytime | None = None
 
     @property
     def cycles_per_frame(self) -> float:
-        """In steady state; where frames come one after the other, of one alone."""
+        """In steady state; where that is not known, of a frame alone."""
         return self.cycles_model / self.frames if self.interval is None else self.interval
 
     @property

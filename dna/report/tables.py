@@ -37,9 +37,9 @@ def result_table(summary: Summary) -> Table:
         rows.add_row(f"accuracy, {stage}", f"{share:.2%} of the held-out images")
     clock = f"at an assumed {summary.board.clock_mhz:g} MHz"
     rows.add_row("frames per second", f"{summary.frames_per_second:,.0f} {clock}")
-    if summary.several:
+    if summary.interval is not None:
         rows.add_row("cycles per frame", f"{summary.cycles_per_frame:,.0f} in steady state, by the model")
-    what = f"cycles of a pass of {summary.frames}" if summary.several else "cycles per frame"
+    what = f"cycles of a pass of {summary.frames}" if summary.frames > 1 else "cycles of one frame alone"
     rows.add_row(what, f"{summary.cycles_model:,} by the model, {_count(summary.cycles_rtl) or '–'} in the RTL")
     for number, chunk in enumerate(summary.accelerator.chunks):
         array = f"{chunk.oc} outputs × {chunk.ic} inputs × {chunk.px} pixels, {chunk.post_lanes} post lanes"

@@ -1,135 +1,258 @@
-"""The accelerator of a finished network: searched with the closed form, settled by the exact schedule."""
+"""The accelerator of a finished network: points proposed by a search, finished and settled by the exact schedule.
+
+Every method searches the same space (`dna.search.searched`) with the same prices; what it finds is finished alike.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import cached_property
+from typing import Any
 
 from dna.accelerator.board import Board
-from dna.accelerator.chunk import Accelerator, Chunk
-from dna.accelerator.isa import WORD_BYTES, field_limit
-from dna.accelerator.mapping import Mapping
-from dna.compile.compiler import compile as compile_design
-from dna.compile.default_mapping import smallest_mapping
-from dna.compile.limits import check
+from dna.accelerator.chunk import Accelerator
+from dna.accelerator.mapping import Mapping as LayerMappings
 from dna.compile.lowering import lower
-from dna.compile.memory_map import place_tensors
-from dna.cost.resources import RESOURCES, resources
-from dna.cost.schedule import schedule
 from dna.errors import UserError
-from dna.network.layer import Layer
-from dna.network.network import Network, Weights
-from dna.search import counterfactual, exact, paper, random_search
-from dna.search.accelerator import AcceleratorProblem, explain, problem
-from dna.search.goal import Goal
-from dna.search.mapping_space import decode, solve_mappings
-from dna.search.problem import Budget, SearchResult
-from dna.search.space import BUFFER_WORDS, INPUT_CHANNELS, PARAM_WORDS, POST_LANES, WEIGHT_WORDS
+from dna.network.network import Network
+from dna.search.accelerator import space_for
+from dna.search.constraints import Constraints
+from dna.search.exact_pipeline import propose
+from dna.search.finish import Finished, costs, finish
+from dna.search.goal import CONSTRAINED, Goal
+from dna.search.keep import Kept, settle
+from dna.search.methods import SEARCHERS
+from dna.search.one_chunk import solve_one_chunk, steady_cycles
+from dna.search.outline import outline
+from dna.search.pipeline import pipeline_problem
+from dna.search.point import Point
+from dna.search.problem import Budget
+from dna.search.realise import one_frame_latency
+from dna.search.refine import blank_weights
+from dna.search.searched import SEARCHED_CHUNKS, searched
 
-Method = Literal["counterfactual", "exact", "paper", "random"]
-METHODS: dict[str, Callable[[Any, Budget, int], SearchResult]] = {
-    "counterfactual": counterfactual.search,
-    "exact": exact.search,
-    "paper": paper.search,
-    "random": random_search.search,
-}
-ROUNDS = 6
-"""Times that a goal is tightened because the schedule of the best design misses it."""
+METHODS = (*SEARCHERS, "exact")
+"""How points are proposed."""
+SEARCHING = 0.5
+"""Part of the time in which points are proposed; the rest finishes them by the exact schedule."""
+LEAST_SECONDS = 2.0
+"""Time for proposals, whatever the budget: with less, there might be none."""
+RELAXED_SECONDS = 3.0
+"""For each constraint of a request that nothing meets: how long a design is looked for without it."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """How a search came to its best proposal. Costs are in the goal's unit, by the price model."""
+
+    method: str
+    evaluations: int
+    seconds: float
+    cost: float
+    lower_bound: float | None = None
+    """Nothing in the method's space costs less, by the price model."""
+    trace: tuple[tuple[float, float], ...] = ()
+    """(seconds, cost) at each improvement."""
+
+    @property
+    def proven(self) -> bool:
+        return self.lower_bound is not None and self.lower_bound >= self.cost
 
 
 @dataclass(frozen=True)
 class Solved:
-    """An accelerator, each layer's mapping on it, its cycles by the schedule, and how it was found."""
+    """An accelerator, how the network runs on it, and what that takes by the exact schedule."""
 
-    chunk: Chunk
-    mapping: Mapping
-    cycles: int
-    result: SearchResult
+    accelerator: Accelerator
+    mapping: LayerMappings
+    shares: tuple[int, ...]
+    """As `Design.shares`."""
+    cycles: float
+    """From frame to frame in steady state."""
+    latency: int
+    """Cycles of one frame that has the accelerator for itself."""
+    cost: float
+    """In the goal's unit, by the exact schedule."""
+    found: Found
+    notices: tuple[str, ...] = ()
+    """What the reader should know of how it was found."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What an accelerator is searched for."""
+
+    network: Network
+    board: Board
+    asked: Goal
+    """As asked for; `goal` has the constraints' limits besides."""
+    constraints: Constraints
+
+    @cached_property
+    def goal(self) -> Goal:
+        return self.constraints.goal(self.asked, self.board)
+
+    @property
+    def fastest(self) -> bool:
+        return self.goal.objective == "interval"
+
+    @property
+    def limited_board(self) -> Board:
+        """The board with no more of its resources than the goal allows."""
+        within = {limit.name: int(limit.value) for limit in self.goal.limits if limit.name in CONSTRAINED}
+        return replace(
+            self.board, **{name: max(1, min(most, getattr(self.board, name))) for name, most in within.items()}
+        )
 
 
 def accelerate(
-    network: Network, weights: Weights, board: Board, goal: Goal, method: str, budget: Budget, seed: int = 0
+    network: Network,
+    board: Board,
+    goal: Goal,
+    method: str,
+    budget: Budget,
+    seed: int = 0,
+    constraints: Constraints | None = None,
 ) -> Solved:
     """The best accelerator that the method finds within the budget.
 
-    The closed form never counts more cycles than the schedule, so a frame rate that is just met may be missed: then the
-    goal is tightened by what is missing. UserError if nothing on the board reaches the goal.
+    `budget.seconds` is for the search and the finish together; `budget.evaluations` for the search. UserError if
+    nothing on the board reaches the goal: it names what binds.
     """
-    space = problem(lower(network).layers, board, goal)
-    aim = goal
-    for _ in range(ROUNDS):
-        result = METHODS[method](replace(space, goal=aim), budget, seed)
-        if not result.feasible:
-            raise UserError(explain(result, aim, board))
-        solved = _solved(space, network, weights, board, result)
-        if reaches(goal, solved.cycles, board):
-            return solved
-        aim = aim.faster(solved.cycles / aim.cycles(board))
-    raise UserError(f"goal: no accelerator was found whose exact schedule reaches {goal}; ask for a little less")
+    given = constraints or Constraints()
+    task = Task(network, board, goal, given)
+    seconds = max(LEAST_SECONDS, SEARCHING * budget.seconds)
+    searching = replace(budget, seconds=seconds, watch=_part(budget.watch, 0.0, SEARCHING))
+    if method == "exact" and not task.fastest and given.one_chunk:
+        return _one_chunk(task, searching, seed)
+    points, found, notices = _proposed(task, method, searching, seed)
+    rest = Budget(seconds=max(1.0, budget.seconds - found.seconds), watch=_part(budget.watch, SEARCHING, 1.0))
+    return replace(_finished(task, points, rest, seed, found), notices=notices)
 
 
-def check_runnable(network: Network) -> None:
-    """UserError, naming layer and limit, if no accelerator of the search space can run the network, however slowly."""
-    lowered = lower(network)
-    # One lane and as many inputs, post lanes and words as there can be: what exceeds a limit here does so everywhere.
-    largest = Chunk(
-        oc=16,
-        ic=max(INPUT_CHANNELS),
-        px=1,
-        post_lanes=max(POST_LANES),
-        input_words=max(BUFFER_WORDS),
-        weight_words=max(WEIGHT_WORDS),
-        param_words=max(PARAM_WORDS),
-        output_words=max(BUFFER_WORDS),
+def _part(watch: Callable[[float], None] | None, low: float, high: float) -> Callable[[float], None] | None:
+    """A watch for a part of the whole."""
+    return None if watch is None else lambda fraction: watch(low + (high - low) * min(1.0, fraction))
+
+
+def _one_chunk(task: Task, budget: Budget, seed: int) -> Solved:
+    """The proven best single chunk on the board's own ports."""
+    layers, weights = lower(task.network).layers, blank_weights(task.network)
+    space = task.constraints.chunk_space(space_for(layers, task.board), 0)
+    solved = solve_one_chunk(task.network, weights, task.board, task.goal, "exact", budget, seed, space)
+    result = solved.result
+    trace = tuple(zip(result.times, (cost for _, cost in result.trace), strict=True))
+    found = Found("exact", result.evaluations, result.seconds, result.cost, result.lower_bound, trace)
+    cycles = steady_cycles(task.network, task.board, solved.chunk, solved.mapping)
+    accelerator = Accelerator((solved.chunk,))
+    return Solved(accelerator, solved.mapping, (), cycles, solved.cycles, result.cost, found)
+
+
+def _proposed(task: Task, method: str, budget: Budget, seed: int) -> tuple[list[Point], Found, tuple[str, ...]]:
+    """Points, best first, how they were found, and what is to be said of it."""
+    if method != "exact":
+        points, found = _sampled(task, method, budget, seed)
+        return points, found, ()
+    why = "does not cover the constraints"
+    if not task.fastest:
+        why = "does not cover the goal"
+    elif task.constraints.plain:
+        points, found = _exact(task, budget)
+        if points:
+            return points, found, ()
+        why = f"found nothing in {found.seconds:.0f} s"
+    points, found = _sampled(task, "counterfactual", budget, seed)
+    return points, found, (f"the exact method {why}; counterfactual searched instead",)
+
+
+def _exact(task: Task, budget: Budget) -> tuple[list[Point], Found]:
+    """The best pipelines within the limits; none if all have another number of chunks than asked for."""
+    numbers = task.constraints.numbers(SEARCHED_CHUNKS)
+    started = time.perf_counter()
+    try:
+        best = propose(task.network, task.limited_board, budget, max_chunks=numbers[-1])
+    except UserError:
+        return [], Found("exact", 0, time.perf_counter() - started, float("inf"))
+    points = [point for point in best.points if len(point.chunks) in numbers]
+    cost = min(best.intervals, default=float("inf"))
+    seconds = time.perf_counter() - started
+    return points, Found("exact", 0, seconds, cost, best.lower_bound_cycles, best.trace)
+
+
+def _sampled(task: Task, method: str, budget: Budget, seed: int) -> tuple[list[Point], Found]:
+    """The best point of a method that prices one design after the other. UserError if it is not feasible."""
+    space = searched(task.network, task.board, task.constraints)
+    result = SEARCHERS[method](pipeline_problem(space, task.board, task.goal), budget, seed)
+    if not result.feasible:
+        raise UserError(_explained(task, result.ratios, seed))
+    trace = tuple(zip(result.times, (cost for _, cost in result.trace), strict=True))
+    found = Found(method, result.evaluations, result.seconds, result.cost, result.lower_bound, trace)
+    return [space.point(result.design)], found
+
+
+def _finished(task: Task, points: Sequence[Point], budget: Budget, seed: int, found: Found) -> Solved:
+    """The best point by the exact schedule, improved by it where nothing of it is given."""
+    done: Finished | Kept
+    if task.constraints.plain:
+        done = finish(task.network, points, task.board, task.goal, budget, budget.watch)
+    else:
+        done = settle(task.network, points, task.board, task.goal, budget, task.constraints)
+    if not done.feasible:
+        program = outline(task.network, done.realised.accelerator, done.realised.mapping)
+        evaluation = task.goal.evaluate(costs(done.realised, done.settled, program, task.goal, task.board), task.board)
+        ratios = dict(zip(evaluation.names, evaluation.ratios[0].tolist(), strict=True))
+        raise UserError(_explained(task, ratios, seed))
+    latency = done.settled.latency or one_frame_latency(task.network, done.realised, task.board)
+    return Solved(
+        done.realised.accelerator,
+        done.realised.mapping,
+        done.realised.shares,
+        done.settled.cycles,
+        latency,
+        done.cost,
+        found,
     )
-    for layer in lowered.layers:
-        check(layer, largest, smallest_mapping(layer, largest))
-    place_tensors(lowered)
-    _check_weights(lowered.layers)
 
 
-def _check_weights(layers: Sequence[Layer]) -> None:
-    """UserError, naming the layer with the most, if the weights alone are more than the Program can address."""
-    words = [math.prod(layer.weight_shape or (0,)) // WORD_BYTES for layer in layers]
-    limit = field_limit("LOAD", "address") + 1
-    if sum(words) > limit:
-        heaviest = layers[words.index(max(words))].name
-        raise UserError(f"layer '{heaviest}': has {max(words)} of {sum(words)} words of weights; the limit is {limit}")
+def _explained(task: Task, ratios: Mapping[str, float], seed: int) -> str:
+    """One line: which limits the closest design misses, and which constraint stands in the way, if one alone does."""
+    binding = sorted((name for name in ratios if ratios[name] > 1), key=lambda name: -ratios[name])
+    missed = "; ".join(task.goal.missed(name, ratios[name], task.board) for name in binding)
+    text = (
+        f"no accelerator runs this network on {task.board.name} ({task.goal.describe()});"
+        f" the closest one misses {missed}"
+    )
+    in_the_way = [key for key in task.constraints.keys if _possible_without(task, key, seed)]
+    if in_the_way:
+        return f"{text}; without '{' or '.join(in_the_way)}' there is one"
+    return f"{text}; asked for: {task.constraints.describe()}" if task.constraints.keys else text
 
 
-def reaches(goal: Goal, cycles: int, board: Board) -> bool:
-    """Whether a frame of so many cycles is what the goal asks for."""
-    return cycles <= goal.cycles(board)
+def _possible_without(task: Task, key: str, seed: int) -> bool:
+    """Whether a short search finds a design where one constraint is dropped."""
+    less = replace(task, constraints=task.constraints.without(key))
+    problem = pipeline_problem(searched(less.network, less.board, less.constraints), less.board, less.goal)
+    return SEARCHERS["counterfactual"](problem, Budget(seconds=RELAXED_SECONDS), seed).feasible
 
 
-def fits(chunk: Chunk, board: Board) -> bool:
-    """Whether the board has all that the chunk needs."""
-    used = resources(chunk)
-    return all(getattr(used, name) <= getattr(board, name) for name in RESOURCES)
-
-
-def best_mapping(network: Network, chunk: Chunk, board: Board) -> Mapping | None:
-    """Each executed layer's best mapping on the chunk, None if a layer has none."""
-    layers = lower(network).layers
-    solved = solve_mappings(layers, [chunk], board.memory)
-    if not bool(solved.feasible.all()):
-        return None
-    pairs = zip(layers, solved.ids[:, 0].tolist(), strict=True)
-    return Mapping(tuple(decode(layer, chunk, identity) for layer, identity in pairs))
-
-
-def frame_cycles(network: Network, weights: Weights, board: Board, chunk: Chunk, mapping: Mapping) -> int:
-    """Of one frame, by the exact schedule."""
-    return schedule(compile_design(network, weights, Accelerator((chunk,)), mapping), board.memory).cycles
-
-
-def _solved(
-    space: AcceleratorProblem, network: Network, weights: Weights, board: Board, result: SearchResult
-) -> Solved:
-    chunk = space.space.chunk(result.design)
-    mapping = best_mapping(network, chunk, board)
-    if mapping is None:
-        raise UserError(f"network '{network.name}': a layer fits no tile on the accelerator that was found")
-    return Solved(chunk, mapping, frame_cycles(network, weights, board, chunk, mapping), result)
+def search_figures(solved: Solved, board: Board) -> dict[str, Any]:
+    """What is kept of a search. `cost`, `lower_bound` and `trace` (seconds, cost) are in the goal's unit, by the price
+    model; cycles by the exact schedule."""
+    found = solved.found
+    figures = {
+        "method": found.method,
+        "evaluations": found.evaluations,
+        "seconds": round(found.seconds, 2),
+        "cost": found.cost,
+        "lower_bound": found.lower_bound,
+        "trace": [[round(second, 2), cost] for second, cost in found.trace],
+        "cycles": solved.cycles,
+        "latency_cycles": solved.latency,
+        "settled_cost": solved.cost,
+        "frames_per_second": round(board.cycles_per_second / solved.cycles, 2),
+    }
+    if found.lower_bound:
+        figures["distance"] = round(solved.cost / found.lower_bound - 1, 4)
+    return figures

@@ -6,7 +6,7 @@ The YAML for it: `dna.search.constraints_file`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from itertools import accumulate
 
@@ -52,8 +52,30 @@ class Constraints:
     """Kept as it is; `layers`, `frames`, `batch` and places follow from it."""
 
     @property
+    def keys(self) -> tuple[str, ...]:
+        """Names of the fields that say something."""
+        nothing = Constraints()
+        names = (f.name for f in fields(self) if f.name != "source")
+        return tuple(name for name in names if getattr(self, name) != getattr(nothing, name))
+
+    @property
     def empty(self) -> bool:
-        return replace(self, source="constraints") == Constraints()
+        return not self.keys
+
+    @property
+    def plain(self) -> bool:
+        """Whether only the number of chunks and limits are given: nothing of chunks, layers and tensors."""
+        return not set(self.keys) - {"chunks", "limits", "board_share"}
+
+    @property
+    def one_chunk(self) -> bool:
+        """Whether a single chunk may be the answer, and nothing but parameters of it is given."""
+        alone = not set(self.keys) - {"chunks", "every", "each", "limits", "board_share"}
+        return alone and 1 in self.numbers(1)
+
+    def without(self, key: str) -> Constraints:
+        """The same but for one field."""
+        return replace(self, **{key: getattr(Constraints(), key)})
 
     def error(self, key: str, text: str) -> UserError:
         return UserError(f"{self.source}: {key}: {text}")
@@ -150,11 +172,15 @@ class Constraints:
         batches: Sequence[int] = (),
         batch_per: BatchPer = "chunk",
         assignment: Assignment = "contiguous",
+        in_memory: bool = False,
         even: bool = False,
     ) -> PipelineSpace:
         """What is left of the space of accelerators with up to `most` chunks; the other arguments are as those of
-        `pipeline_space`, but that layers are assigned freely where no runs of layers are left. UserError with the key
-        that leaves nothing."""
+        `pipeline_space`, but that layers are assigned freely where no runs of layers are left.
+
+        `in_memory`: all of `tensors` are in memory but those that are asked for on chip. UserError with the key that
+        leaves nothing.
+        """
         numbers = self.numbers(most)
         homes = self.homes(layers, numbers[-1])
         if not _in_order(homes):
@@ -164,6 +190,10 @@ class Constraints:
             if not numbers:
                 wanted = " or ".join(map(str, asked))
                 raise self.error("chunks", f"no assignment of {len(layers)} layers in runs to {wanted} chunks is left")
+        places = self.places(tensors)
+        if in_memory:
+            tensors = [name for name, place in zip(tensors, places, strict=True) if place == (1,)]
+            places = ((1,),) * len(tensors)
         kept, count = self.mapping, range(numbers[-1])
         given = (kept.frames,) if kept else self.frames
         owners = len(layers) if batch_per == "layer" or kept else numbers[-1]
@@ -182,7 +212,7 @@ class Constraints:
                 batch_per="layer" if kept else batch_per,
                 batches=lists,
                 tensors=tuple(tensors),
-                places=self.places(tensors),
+                places=places,
                 even=even,
             )
         except UserError as error:

@@ -1,4 +1,4 @@
-"""The found accelerator beside others for the same network, board and goal: the proven optimum, and random ones.
+"""The found accelerator beside others for the same network, board and goal: the best single chunk, and random ones.
 
 All are priced by the exact schedule, not by the closed form they were searched with.
 """
@@ -11,18 +11,22 @@ import torch
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Chunk
+from dna.accelerator.mapping import Mapping
 from dna.compile.lowering import lower
-from dna.cost.resources import Resources, resources
+from dna.cost.resources import RESOURCES, Resources, accelerator_resources, resources
 from dna.errors import UserError
-from dna.network.network import Network, Weights
+from dna.network.network import Network
 from dna.search import random_search
-from dna.search.accelerate import Solved, accelerate, best_mapping, fits, frame_cycles, reaches
+from dna.search.accelerate import Solved
 from dna.search.accelerator import problem
 from dna.search.goal import Goal, hardware_share
+from dna.search.one_chunk import best_mapping, reaches, solve_one_chunk, steady_cycles
 from dna.search.problem import Budget
+from dna.search.refine import blank_weights
 
 RANDOM_DESIGNS = 50
-EXACT_SECONDS = 60.0
+EXACT_SECONDS = 8.0
+"""Most time for the best single chunk."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Rival:
     name: str
     chunks: tuple[Chunk, ...]
     cycles: float
-    """From frame to frame in steady state, by the exact schedule; of one chunk, of a frame alone."""
+    """From frame to frame in steady state, by the exact schedule."""
     used: Resources
     share_percent: float
     """The mean of its DSP, BRAM and LUT fractions of the board: what "least hardware" minimises."""
@@ -46,43 +50,51 @@ class Rival:
         return " + ".join(f"{chunk.oc}×{chunk.ic}×{chunk.px}" for chunk in self.chunks)
 
 
-def rivals(
-    network: Network,
-    weights: Weights,
-    board: Board,
-    goal: Goal,
-    found: tuple[str, Chunk],
-    seed: int,
-    exact: Solved | None = None,
-) -> list[Rival]:
-    """The found chunk (how, which), the optimum of the whole space, and the best of some random designs.
+@dataclass(frozen=True)
+class Entrant:
+    """An accelerator that is compared, with its cycles by the exact schedule."""
 
-    `exact`: the optimum where it was searched already. What has no mapping for the network, or cannot reach the goal at
-    all, is left out.
+    note: str
+    chunks: tuple[Chunk, ...]
+    used: Resources
+    cycles: float
+
+    @staticmethod
+    def of(note: str, solved: Solved) -> Entrant:
+        used = Resources(**accelerator_resources(solved.accelerator))
+        return Entrant(note, solved.accelerator.chunks, used, solved.cycles)
+
+
+def rivals(network: Network, board: Board, goal: Goal, found: Entrant, seed: int) -> list[Rival]:
+    """The found accelerator, the best single chunk, and the best of some random single chunks.
+
+    What has no mapping for the network, or cannot reach the goal at all, is left out.
     """
-    candidates = [("found", found[1], f"by {found[0]}")]
+
+    def single(note: str, chunk: Chunk, mapping: Mapping) -> Entrant:
+        return Entrant(note, (chunk,), resources(chunk), steady_cycles(network, board, chunk, mapping))
+
+    entrants = [("found", found)]
+    weights = blank_weights(network)
     space = problem(lower(network).layers, board, goal)
     try:
-        best = exact or accelerate(network, weights, board, goal, "exact", Budget(seconds=EXACT_SECONDS))
+        best = solve_one_chunk(network, weights, board, goal, "exact", Budget(seconds=EXACT_SECONDS))
         proof = "proven" if best.result.lower_bound == best.result.cost else "not proven in time"
-        candidates.append(("exact optimum", best.chunk, f"{proof}, {space.space.size:,} designs"))
+        entrants.append(
+            ("best single chunk", single(f"{proof}, {space.space.size:,} designs", best.chunk, best.mapping))
+        )
     except UserError:
         pass  # nothing reaches the goal: then there is no optimum to show
-    drawn = random_search.search(space, Budget(evaluations=RANDOM_DESIGNS), seed)
-    candidates.append(("random", space.space.chunk(drawn.design), f"best of {RANDOM_DESIGNS:,}"))
-    cycles = {exact.chunk: exact.cycles} if exact else {}
-    priced = []
-    for name, chunk, note in candidates:
-        if chunk not in cycles:  # a large network takes long to compile: each chunk once
-            mapping = best_mapping(network, chunk, board)
-            if mapping is None:
-                continue
-            cycles[chunk] = frame_cycles(network, weights, board, chunk, mapping)
-        priced.append(_priced(name, chunk, note, cycles[chunk], board, goal))
-    return priced
+    chunk = space.space.chunk(random_search.search(space, Budget(evaluations=RANDOM_DESIGNS), seed).design)
+    mapping = best_mapping(network, chunk, board)
+    if mapping is not None:
+        entrants.append(("random", single(f"best of {RANDOM_DESIGNS:,} single chunks", chunk, mapping)))
+    return [_rival(name, entrant, board, goal) for name, entrant in entrants]
 
 
-def _priced(name: str, chunk: Chunk, note: str, cycles: int, board: Board, goal: Goal) -> Rival:
-    used = resources(chunk)
-    share = float(hardware_share(Resources(**{n: torch.tensor([v]) for n, v in used.as_dict().items()}), board)[0])
-    return Rival(name, (chunk,), cycles, used, share, fits(chunk, board) and reaches(goal, cycles, board), note)
+def _rival(name: str, entrant: Entrant, board: Board, goal: Goal) -> Rival:
+    used = entrant.used.as_dict()
+    share = float(hardware_share(Resources(**{n: torch.tensor([v]) for n, v in used.items()}), board)[0])
+    fits = all(used[n] <= getattr(board, n) for n in RESOURCES)
+    reached = fits and reaches(goal, entrant.cycles, board)
+    return Rival(name, entrant.chunks, entrant.cycles, entrant.used, share, reached, entrant.note)

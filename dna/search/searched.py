@@ -66,7 +66,8 @@ def searched(
     most: int = SEARCHED_CHUNKS,
     assignment: Assignment = "contiguous",
 ) -> PipelineSpace:
-    """The part that the sampling methods search: layers in runs on up to `most` chunks, output-stationary, wide ports.
+    """The part that the sampling methods search: layers in runs on up to `most` chunks, output-stationary, wide ports,
+    all tensors in memory that are not asked for on chip.
 
     Samples have every number of chunks equally often. UserError if the constraints leave nothing.
     """
@@ -74,7 +75,8 @@ def searched(
         lower(network).layers,
         chunk_lists(network, board),
         most,
-        tensors=(),
+        tensors=placeable(network),
+        in_memory=True,
         shares=SEARCHED_SHARES,
         frames=(1, 4),
         batches=(1, 4),

@@ -11,6 +11,7 @@ from PIL import Image
 from dna import bring, cli, runs
 from dna.accelerator.board import load_board
 from dna.brought import Source
+from dna.cost.resources import accelerator_resources
 from dna.design import Design
 from dna.errors import UserError
 from dna.network.importer import load_network
@@ -21,8 +22,12 @@ from dna.quantize.imported import given_integers
 from dna.quantize.onnx_export import to_onnx
 from dna.quantize.reference import run as run_reference
 from dna.report.build import summarise
-from dna.search.accelerate import check_runnable
+from dna.search import accelerate
+from dna.search.one_chunk import check_runnable
 
+SHORT = ["--minutes", "0.1"]
+FEW = ["--goal", "fps=500"]
+"""A goal whose optimum is proven in no time."""
 ZOO = ["--network", "squeezenet1_1", "--input-size", "32", "--width", "0.25", "--classes", "5"]
 
 
@@ -61,6 +66,7 @@ def place(tmp_path, monkeypatch):
     (tmp_path / "model.onnx").write_bytes(content)
     (tmp_path / "cut.onnx").write_bytes(content[: len(content) // 2])
     onnx.save(small_model("rows", "columns"), "open.onnx")
+    (tmp_path / "wrong.yaml").write_text("every: {lanes: 4}")
     rng = np.random.default_rng(1)
     np.save("images.npy", rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8))
     np.savez("images.npz", images=rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8))
@@ -88,6 +94,12 @@ def place(tmp_path, monkeypatch):
         (["--network", "model.onnx", "--calibrate", "images.npy", "--method", "guess"], "method is 'guess'; known"),
         ([*ZOO, "--mean", "0.5"], "--mean is for a model file"),
         ([*ZOO, "--goal", "soon"], "goal is 'soon'"),
+        ([*ZOO, "--goal", "area"], "goal area: board 'zc706' has no area figures"),
+        ([*ZOO, "--limit", "dsp"], "limit is 'dsp'; it must be NAME=NUMBER"),
+        ([*ZOO, "--limit", "energy=1mJ"], "limit energy: board 'zc706' has no energy figures"),
+        ([*ZOO, "--chunks", "4-2"], "chunks is '4-2'; it must be a number from 1 to 16"),
+        ([*ZOO, "--constraints", "gone.yaml"], "gone.yaml: No such file"),
+        ([*ZOO, "--constraints", "wrong.yaml"], "wrong.yaml: every: a chunk has no parameter 'lanes'"),
         ([*ZOO[:2], "--input-size", "0"], "input size 0x0"),
         ([*ZOO[:2], "--input-size", "4x32x32"], "take 3 channels, not 4"),
         ([*ZOO[:2], "--input-size", "big"], "'big' is not a list of numbers"),
@@ -120,13 +132,14 @@ def test_a_network_beyond_every_accelerator_is_refused_by_layer_and_limit(layer,
 
 
 def test_from_the_zoo_to_a_report_that_says_the_weights_are_random(capsys):
-    assert cli.main(["search", "--board", "zc706", *ZOO]) == 0
+    assert cli.main(["search", "--board", "zc706", *ZOO, *SHORT]) == 0
     said = capsys.readouterr().out
-    assert "weights are random" in said and "16 random images" in said and "by the price model none is better" in said
+    assert "weights are random" in said and "16 random images" in said and " designs priced in " in said
     run = runs.find()
     design = Design.load(run.design)
     assert design.network.name == "squeezenet1_1" and design.network.shapes["input"].height == 32
-    assert design.metrics["search"]["lower_bound"] == design.metrics["search"]["cost"]
+    figures = design.metrics["search"]
+    assert figures["cycles"] <= figures["latency_cycles"] and figures["trace"][-1][1] == figures["cost"]
     assert compiled(design).instructions[-1].op == "END"
     summary = summarise(run)
     assert any("weights are random" in line for line in summary.notices)
@@ -158,7 +171,7 @@ def test_a_folder_of_pictures_of_any_size_is_brought_to_the_networks_size(place,
         pixels = rng.integers(0, 256, (20 + index, 31, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / "pictures" / name, kind)
     arguments = ["--network", "model.onnx", "--calibrate", "pictures"]
-    assert cli.main(["search", "--board", "zc706", *arguments]) == 0
+    assert cli.main(["search", "--board", "zc706", *arguments, *SHORT]) == 0
     assert "calibrated with 3 images of pictures" in capsys.readouterr().out
     assert np.load(bring.frame_path(runs.find())).shape == (8, 8, 3)
     (place / "pictures" / "d.png").write_bytes(b"no picture")
@@ -167,7 +180,7 @@ def test_a_folder_of_pictures_of_any_size_is_brought_to_the_networks_size(place,
 
 
 def test_export_is_the_network_of_the_run(capsys):
-    assert cli.main(["search", "--board", "zc706", "--network", "model.onnx", "--calibrate", "images.npy"]) == 0
+    assert cli.main(["search", "--board", "zc706", "--network", "model.onnx", "--calibrate", "images.npy", *FEW]) == 0
     assert cli.main(["export"]) == cli.EXIT_USER_ERROR
     assert "--onnx FILE is missing" in capsys.readouterr().err
     assert cli.main(["export", "--onnx", "out.onnx"]) == 0
@@ -186,10 +199,10 @@ def test_export_is_the_network_of_the_run(capsys):
 
 
 def test_an_exported_network_is_searched_with_the_scales_it_brings(capsys):
-    assert cli.main(["search", "--board", "zc706", "--network", "model.onnx", "--calibrate", "images.npy"]) == 0
+    assert cli.main(["search", "--board", "zc706", "--network", "model.onnx", "--calibrate", "images.npy", *FEW]) == 0
     assert cli.main(["export", "--onnx", "out.onnx"]) == 0
     first = Design.load(runs.find().design)
-    assert cli.main(["search", "--board", "zc706", "--network", "out.onnx"]) == 0
+    assert cli.main(["search", "--board", "zc706", "--network", "out.onnx", *FEW]) == 0
     assert "quantised with the scales that the model brings" in capsys.readouterr().out
     second = Design.load(runs.find().design)
     for ours, theirs in zip(first.weights.values(), second.weights.values(), strict=True):
@@ -198,7 +211,7 @@ def test_an_exported_network_is_searched_with_the_scales_it_brings(capsys):
 
 
 def test_a_dynamic_model_takes_the_size_that_is_given():
-    arguments = ["--network", "open.onnx", "--calibrate", "images.npy", "--input-size", "8x8"]
+    arguments = ["--network", "open.onnx", "--calibrate", "images.npy", "--input-size", "8x8", *FEW]
     assert cli.main(["search", "--board", "zc706", *arguments]) == 0
     assert Design.load(runs.find().design).network.shapes["input"].width == 8
 
@@ -210,7 +223,7 @@ def test_an_interrupted_search_goes_on_with_the_same_integers(monkeypatch, capsy
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bring, "accelerate", stopped)
-    arguments = ["--network", "model.onnx", "--calibrate", "images.npy", "--seed", "3"]
+    arguments = ["--network", "model.onnx", "--calibrate", "images.npy", "--seed", "3", *FEW]
     assert cli.main(["search", "--board", "zc706", *arguments]) == cli.EXIT_INTERRUPTED
     assert "go on with: dna search --resume" in capsys.readouterr().out
     run = runs.find()
@@ -229,5 +242,31 @@ def test_a_search_whose_time_is_over_says_how_far_it_came():
     run = runs.create("short", bring.options(bring.BringRequest("zc706", source, minutes=1e-6)))
     design = bring.bring(run, lambda stage, done: None)
     figures = design.metrics["search"]
-    assert figures["lower_bound"] < figures["cost"]
-    assert "the time was over: by the price model the best is at most" in design.metrics["notices"][-1]
+    assert figures["lower_bound"] is None or figures["lower_bound"] <= figures["cycles"]
+    assert design.metrics["notices"][-1].startswith(f"{figures['method']}: ")
+
+
+def test_chunks_limits_and_constraints_are_kept_and_resumed(tmp_path, monkeypatch, capsys):
+    (tmp_path / "given.yaml").write_text("every: {post_lanes: 4}\nlimits: {bram36: 100}\n")
+    arguments = ["--network", "model.onnx", "--calibrate", "images.npy", "--chunks", "2", "--limit", "dsp=64"]
+    asked = ["search", "--board", "zc706", *arguments, "--constraints", "given.yaml", "--method", "random", *SHORT]
+    assert cli.main(asked) == 0
+    assert "random: " in capsys.readouterr().out
+    run = runs.find()
+    design = Design.load(run.design)
+    assert [chunk.post_lanes for chunk in design.accelerator.chunks] == [4, 4]
+    used = accelerator_resources(design.accelerator)
+    assert used["dsp"] <= 64 and used["bram36"] <= 100 and len(design.shares) == design.accelerator.ports
+    assert design.metrics["constraints"] == {"every": {"post_lanes": 4}, "limits": {"bram36": 100}, "chunks": [2]}
+    (tmp_path / "given.yaml").unlink()
+    assert cli.main(["search", "--resume"]) == 0
+    assert len(Design.load(run.design).accelerator.chunks) == 2
+    assert len(runs.numbered()) == 1
+
+
+def test_a_request_that_nothing_meets_names_limit_and_constraint(monkeypatch, capsys):
+    monkeypatch.setattr(accelerate, "RELAXED_SECONDS", 1.0)
+    arguments = ["--network", "model.onnx", "--calibrate", "images.npy", "--limit", "fps=1e9", *SHORT]
+    assert cli.main(["search", "--board", "zc706", *arguments]) == cli.EXIT_USER_ERROR
+    error = capsys.readouterr().err
+    assert "no accelerator runs this network on zc706" in error and "of 1e+09 frames/s" in error

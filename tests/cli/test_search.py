@@ -8,9 +8,9 @@ from dna import cli, pipeline, runs
 from dna.accelerator.board import load_board
 from dna.design import Design
 from dna.errors import UserError
-from dna.pipeline import Request, parse_goal, request_of
+from dna.pipeline import Request, request_of
 from dna.project import compiled, frame_for
-from dna.search.goal import Fastest, LeastHardware
+from dna.search.goal import Fastest, LeastHardware, parse_goal
 from dna.supernet.retrain import TrainSettings
 
 SHORT = TrainSettings(float_epochs=1, int8_epochs=1)
@@ -28,7 +28,7 @@ def test_goals():
 
 @pytest.mark.parametrize("text", ["", "fps", "fps=", "fps=0", "fps=-1", "fps=nan", "fps=inf", "fps=many", "cycles=3"])
 def test_goals_that_are_none(text):
-    with pytest.raises(UserError, match="it must be 'fastest' or 'fps=NUMBER'"):
+    with pytest.raises(UserError, match="goal is '.*'; it must be .*, for example"):
         parse_goal(text)
 
 
@@ -41,6 +41,8 @@ def test_goals_that_are_none(text):
         (["--board", "zc706", "--method", "guess"], "method is 'guess'; known: counterfactual"),
         (["--board", "zc706", "--dataset", "cats"], "dataset is 'cats'; known: digits"),
         (["--board", "zc706", "--seed", "-1"], "seed is -1"),
+        (["--board", "zc706", "--limit", "dsp=4"], "--limit is of no use without --network"),
+        (["--board", "zc706", "--chunks", "2"], "--chunks is of no use without --network"),
         (["--board", "zc706", "--minutes", "0"], "minutes is 0.0"),
         (["--board", "zc706", "--seed", "x"], "'x' is not a valid int"),
         (["--resume"], "no run under"),

@@ -1,57 +1,131 @@
-"""The accelerator of a finished network: every method gives one that holds by the exact schedule, or says why none."""
+"""Accelerators of one or more chunks: every method ends in one that compiles and keeps what was asked for."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from dna.accelerator.board import load_board
+from dna.accelerator.chunk import Accelerator, Chunk
+from dna.compile.compiler import compile as compile_design
+from dna.compile.default_mapping import default_pipeline
+from dna.cost.resources import accelerator_resources
+from dna.cost.schedule import schedule
+from dna.design import Design
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
-from dna.quantize.random import random_weights
 from dna.search import accelerate as module
-from dna.search.accelerate import METHODS, accelerate, frame_cycles
-from dna.search.goal import Fastest, LeastHardware
+from dna.search.accelerate import METHODS, accelerate, search_figures
+from dna.search.constraints import Constraints
+from dna.search.constraints_file import constraints_of
+from dna.search.goal import Fastest, LeastHardware, Limit
 from dna.search.problem import Budget
+from dna.search.refine import blank_weights
 
-NETWORK = Network("two", (Layer("a", "conv", "input", 3, 8, 8, 16), Layer("b", "conv", "a", 16, 8, 8, 16)))
-WEIGHTS = random_weights(NETWORK, np.random.default_rng(0))
-BOARD = replace(load_board("pynq-z2"), dsp=64)
+NETWORK = Network(
+    "four",
+    (
+        Layer("a", "conv", "input", 3, 8, 8, 16, (3, 3), padding=(1, 1, 1, 1)),
+        Layer("b", "conv", "a", 16, 8, 8, 32),
+        Layer("c", "depthwise", "b", 32, 8, 8, 32, (3, 3), padding=(1, 1, 1, 1)),
+        Layer("d", "conv", "c", 32, 8, 8, 16),
+    ),
+)
+BOARD = replace(load_board("zc706"), dsp=64)
+SHORT = Budget(evaluations=600, seconds=6)
 
 
-@pytest.mark.parametrize("method", list(METHODS))
-def test_every_method_reaches_the_goal_by_the_schedule(method):
+def solved_for(content, method="counterfactual", goal=None, board=BOARD):
+    return accelerate(NETWORK, board, goal or Fastest(), method, SHORT, 1, constraints_of(content))
+
+
+def check_solved(solved, board=BOARD):
+    """It is a Design, and its cycles are those of the exact schedule."""
+    design = Design(NETWORK, blank_weights(NETWORK), solved.accelerator, solved.mapping, board, {}, solved.shares)
+    program = compile_design(NETWORK, design.weights, solved.accelerator, solved.mapping)
+    assert schedule(program, design.memories, 3).interval / solved.mapping.frames == solved.cycles
+    for name, count in accelerator_resources(solved.accelerator).items():
+        assert count <= getattr(board, name)
+    return design
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_ends_in_a_design_with_the_cycles_of_the_schedule(method):
+    solved = accelerate(NETWORK, BOARD, Fastest(), method, SHORT, 1)
+    check_solved(solved)
+    assert solved.cost == solved.cycles <= solved.latency
+    figures = search_figures(solved, BOARD)
+    assert figures["cycles"] == solved.cycles and figures["frames_per_second"] == round(2e8 / solved.cycles, 2)
+    assert all(early[1] >= late[1] for early, late in zip(figures["trace"], figures["trace"][1:], strict=False))
+    if figures["lower_bound"] is not None:
+        assert figures["distance"] == round(solved.cycles / figures["lower_bound"] - 1, 4)
+
+
+def test_the_number_of_chunks_and_their_parameters_are_kept():
+    solved = solved_for({"chunks": 2, "every": {"post_lanes": 4}, "each": {1: {"oc": 16, "ic": 1, "px": 2}}})
+    check_solved(solved)
+    first, second = solved.accelerator.chunks
+    assert (second.oc, second.ic, second.px) == (16, 1, 2) and first.post_lanes == second.post_lanes == 4
+
+
+def test_layers_tensors_and_batches_are_kept():
+    solved = solved_for({"chunks": 2, "layers": {"c": 1, "[abd]": 0}, "on_chip": ["b"], "frames": 2, "batch": 1})
+    check_solved(solved)
+    assert solved.mapping.chunks == (0, 0, 1, 0) and "b" in solved.mapping.on_chip
+    assert solved.mapping.frames == 2 and set(solved.mapping.batches) == {1}
+
+
+def saved(tmp_path):
+    narrow = {"ports": 1, "port_bytes": 8, "residual": False}
+    accelerator = Accelerator((Chunk(oc=16, ic=1, px=2, **narrow), Chunk(oc=16, ic=1, px=1, **narrow)))
+    mapping = default_pipeline(NETWORK, accelerator)
+    Design(NETWORK, blank_weights(NETWORK), accelerator, mapping, BOARD).save(tmp_path)
+    return accelerator, mapping
+
+
+def test_a_kept_accelerator_is_the_accelerator(tmp_path):
+    accelerator, _ = saved(tmp_path)
+    solved = solved_for({"keep_accelerator": str(tmp_path)})
+    check_solved(solved)
+    assert solved.accelerator == accelerator
+
+
+def test_a_kept_mapping_is_the_mapping(tmp_path):
+    _, mapping = saved(tmp_path)
+    solved = solved_for({"keep_mapping": str(tmp_path), "every": {"px": [2, 4], "input_words": 512}})
+    check_solved(solved)
+    assert solved.mapping == mapping
+
+
+def test_limits_bind():
+    free = solved_for({})
+    less = solved_for({"limits": {"dsp": 16}, "board_share": 0.5})
+    assert accelerator_resources(less.accelerator)["dsp"] <= 16 and less.cycles >= free.cycles
+
+
+def test_least_hardware_is_one_proven_chunk_unless_more_are_asked_for():
     goal = LeastHardware(20_000)
-    solved = accelerate(NETWORK, WEIGHTS, BOARD, goal, method, Budget(evaluations=3000, seconds=20), seed=1)
-    assert solved.cycles <= goal.cycles(BOARD)
-    assert solved.cycles == frame_cycles(NETWORK, WEIGHTS, BOARD, solved.chunk, solved.mapping)
-    assert solved.result.method == method
+    one = solved_for({}, "exact", goal)
+    check_solved(one)
+    assert one.found.proven and len(one.accelerator.chunks) == 1 and one.cycles <= goal.cycles(BOARD)
+    two = solved_for({"chunks": 2}, "exact", goal)
+    check_solved(two)
+    assert len(two.accelerator.chunks) == 2 and "does not cover the goal" in two.notices[0]
+    assert two.cost > one.cost
 
 
-def test_a_goal_at_the_edge_is_tightened_until_the_schedule_meets_it(monkeypatch):
-    smallest = accelerate(NETWORK, WEIGHTS, BOARD, LeastHardware(1), "exact", Budget(seconds=60))
-    goal = LeastHardware(BOARD.cycles_per_second / (1.5 * smallest.cycles))
-    asked = []
-    real = METHODS["exact"]
-
-    def spy(space, budget, seed):
-        asked.append(space.goal.frames_per_second)
-        return real(space, budget, seed)
-
-    monkeypatch.setitem(METHODS, "exact", spy)
-    # The schedule is made to find more cycles than the closed form, as it may.
-    monkeypatch.setattr(module, "frame_cycles", lambda *a: 2 * frame_cycles(*a))
-    solved = accelerate(NETWORK, WEIGHTS, BOARD, goal, "exact", Budget(seconds=60))
-    assert solved.cycles <= goal.cycles(BOARD)
-    assert asked == sorted(set(asked)) and len(asked) > 1
+def test_an_infeasible_request_names_limit_and_constraint(monkeypatch):
+    monkeypatch.setattr(module, "RELAXED_SECONDS", 2.0)
+    with pytest.raises(UserError) as refused:
+        solved_for({"every": {"oc": 64, "ic": 16, "packed": False, "mac_in_lut": False}}, "exact")
+    assert "the closest one misses dsp: " in str(refused.value) and " of 64" in str(refused.value)
+    assert "without 'every' there is one" in str(refused.value) and "\n" not in str(refused.value)
+    with pytest.raises(UserError, match="frame rate: .* of 1e\\+09 frames/s"):
+        accelerate(NETWORK, BOARD, Fastest(limits=(Limit("fps", 1e9),)), "random", SHORT)
 
 
-def test_an_impossible_goal_names_what_binds():
-    with pytest.raises(UserError, match="no accelerator runs this network on pynq-z2 .*; the closest one misses"):
-        accelerate(NETWORK, WEIGHTS, BOARD, LeastHardware(1e9), "exact", Budget(seconds=60))
-
-
-def test_fastest_needs_no_frame_rate():
-    solved = accelerate(NETWORK, WEIGHTS, BOARD, Fastest(), "random", Budget(evaluations=500))
-    assert solved.cycles > 0
+def test_without_several_chunks_nothing_is_new():
+    assert accelerate(NETWORK, BOARD, Fastest(), "random", SHORT, 3, Constraints(chunks=(1,))).mapping.chunks in (
+        (),
+        (0, 0, 0, 0),
+    )

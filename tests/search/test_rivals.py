@@ -2,20 +2,24 @@
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Chunk
+from dna.cost.resources import resources
 from dna.network.layer import Layer
 from dna.network.network import Network
-from dna.quantize.random import random_weights
 from dna.record import from_plain, to_plain
 from dna.search import rivals as module
 from dna.search.goal import LeastHardware
-from dna.search.rivals import Rival, best_mapping, rivals
+from dna.search.one_chunk import best_mapping
+from dna.search.rivals import Entrant, Rival, rivals
 
 NETWORK = Network("two", (Layer("a", "conv", "input", 3, 8, 8, 16), Layer("b", "conv", "a", 16, 8, 8, 16)))
+
+
+CHUNK = Chunk(oc=16, ic=1, px=2, port_bytes=8, residual=False)
+HAND = Entrant("by hand", (CHUNK, CHUNK), resources(CHUNK), 4000.0)
 
 
 @pytest.fixture(scope="module")
@@ -25,15 +29,13 @@ def board():
 
 @pytest.fixture(scope="module")
 def found(board):
-    weights = random_weights(NETWORK, np.random.default_rng(0))
-    chunk = Chunk(oc=16, ic=1, px=2, port_bytes=8, residual=False)
-    return rivals(NETWORK, weights, board, LeastHardware(20_000), ("hand", chunk), seed=1)
+    return rivals(NETWORK, board, LeastHardware(20_000), HAND, seed=1)
 
 
 def test_all_three_are_there_and_the_optimum_is_not_beaten(found):
     by_name = {rival.name: rival for rival in found}
-    assert list(by_name) == ["found", "exact optimum", "random"]
-    optimum = by_name["exact optimum"]
+    assert list(by_name) == ["found", "best single chunk", "random"]
+    optimum = by_name["best single chunk"]
     assert "proven" in optimum.note
     assert optimum.feasible
     for rival in found:
@@ -52,13 +54,11 @@ def test_they_survive_a_file(found):
 
 
 def test_what_has_no_mapping_or_no_optimum_is_left_out(monkeypatch, board):
-    weights = random_weights(NETWORK, np.random.default_rng(0))
     monkeypatch.setattr(module, "RANDOM_DESIGNS", 5)
     impossible = LeastHardware(1e9)
-    names = [rival.name for rival in rivals(NETWORK, weights, board, impossible, ("hand", Chunk(residual=False)), 0)]
-    assert names == ["found", "random"]
+    assert [rival.name for rival in rivals(NETWORK, board, impossible, HAND, 0)] == ["found", "random"]
     monkeypatch.setattr(module, "best_mapping", lambda *a: None)
-    assert rivals(NETWORK, weights, board, impossible, ("hand", Chunk(residual=False)), 0) == []
+    assert [rival.name for rival in rivals(NETWORK, board, impossible, HAND, 0)] == ["found"]
 
 
 def test_best_mapping_has_an_entry_per_layer(board):
