@@ -16,8 +16,8 @@ from dna.record import from_plain, read_yaml
 
 ASIC_PART = "asic"
 ASIC_KEYS = ("multipliers", "area_mm2", "sram_kb")
-BLOCK_KB = 4.5
-"""A block RAM of 36 Kb."""
+BLOCK_KB = 2.25
+"""What stands for a block RAM of 4.5 kB in an ASIC: many a buffer leaves half of its blocks empty, macros never are."""
 MOST_BLOCKS = 100_000
 NO_LIMIT = 100_000_000
 """LUTs or flip-flops that nothing reaches."""
@@ -52,7 +52,7 @@ class Board:
     """Assumed behaviour of the memory behind each port, in accelerator cycles."""
     technology: Technology | None = None
     """Of an ASIC; None: an FPGA. An ASIC is limited by area and on-chip memory. `dsp` is then the multipliers that a
-    search considers, `bram36` its memory in blocks of 4.5 kB, and `lut` and `ff` are no limit."""
+    search considers, `bram36` its memory in half filled blocks, and `lut` and `ff` are no limit."""
     area_mm2: float = 0.0
     """Of an ASIC: what the accelerator may take."""
     sram_kb: float = 0.0
