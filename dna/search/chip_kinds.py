@@ -181,14 +181,17 @@ class OnChip:
 
         most = sums[ends, :, -1] - sums[first, :, -1] + before[first, :, -1] + behind[ends, :, -1]
         residual = np.array([self.prices.adds(range(first, end)) for end in ends.tolist()])
-        rows, arrays, places, used = smallest(most, cycles, residual, self._use(number), first, ends, interval, needs)
+        rows, arrays, places, used = smallest(most, cycles, residual, self._use[number], first, ends, interval, needs)
         payload = np.stack([np.full(len(rows), number), arrays, places], axis=1)
         return Choices(ends[rows], used, payload)
 
-    def _use(self, number: int) -> tuple[Floats, Floats]:
-        words, link = 2 / point_share(SPLITS[number]), link_blocks(self.words) / self.prices.limits.bram36
+    @cached_property
+    def _use(self) -> list[tuple[Floats, Floats]]:
+        """By split, what the entries use without and with a buffer for residuals, the link included."""
+        link = link_blocks(self.words) / self.prices.limits.bram36
         extra = np.array([link * (name == "bram36") for name in COLUMNS])
-        return self.prices.fractions(words, False) + extra, self.prices.fractions(words, True) + extra
+        words = [2 / point_share(split) for split in SPLITS]
+        return [(self.prices.fractions(w, False) + extra, self.prices.fractions(w, True) + extra) for w in words]
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
         number, array, place = payload

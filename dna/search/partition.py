@@ -77,16 +77,15 @@ class Needs:
 
     def wasteful(self, used: Floats, first: int, end: int | Ints) -> NDArray[np.bool_]:
         """Whether a stage's options waste more than there is: no cover within the limits has them."""
-        waste = used @ self.weights.T - (self.suffix[first] - self.suffix[end])
-        result: NDArray[np.bool_] = (waste > self.slack).any(axis=1)
+        needed = np.atleast_2d(self.suffix[first] - self.suffix[end])
+        result: NDArray[np.bool_] = (self.weights @ used.T - needed.T > self.slack[:, None]).any(axis=0)
         return result
 
     def hopeless(self, used: Floats, end: int) -> NDArray[np.bool_]:
         """Whether states of a prefix leave too little for the rest."""
-        over = (used > ROOM).any(axis=1)
-        result: NDArray[np.bool_] = over | (
-            used @ self.weights.T + self.suffix[end] > self.weights.sum(axis=1) * ROOM
-        ).any(axis=1)
+        spare = self.weights.sum(axis=1) * ROOM - self.suffix[end]
+        result: NDArray[np.bool_] = (self.weights @ used.T > spare[:, None]).any(axis=0)
+        result |= (used.T > ROOM).any(axis=0)
         return result
 
 
@@ -163,15 +162,15 @@ def undominated(used: Floats, rank: Floats, most: int) -> tuple[Ints, bool]:
     `rank` must not be lower for a row that another one undercuts.
     """
     order = np.lexsort((used.sum(axis=1), rank))
-    rows = used[order]
+    columns = np.ascontiguousarray(used[order].T)
     kept: list[int] = []
-    numbers = np.arange(len(rows))
-    while len(rows) and len(kept) < most:
+    numbers = np.arange(len(order))
+    while len(numbers) and len(kept) < most:
         kept.append(int(numbers[0]))
-        better = (rows < rows[0] - 1e-12).any(axis=1)
-        rows, numbers = rows[better], numbers[better]
+        better = np.nonzero((columns < columns[:, :1] - 1e-12).any(axis=0))[0]
+        columns, numbers = columns[:, better], numbers[better]
     result: Ints = order[kept]
-    return result, not len(rows)
+    return result, not len(numbers)
 
 
 def _trace(table: list[_Front | None], count: int, state: int) -> Cover:
