@@ -42,6 +42,8 @@ class Plan:
         self.units = [chunk_units(lowered.layers, mapping, chunk) for chunk in range(count)]
         self.traffic = [chunk_traffic(lowered.layers, units) for units in self.units]
         self.hazards = Hazards(lowered, self.chunks, mapping.frames, self.traffic)
+        self._stores: dict[object, list[list[Needs]]] = {}
+        """By on-chip tensors and links, `of_writes`; the latest only. Shared by all plans that `on` makes."""
 
     def on(self, accelerator: Accelerator) -> Plan:
         """The same plan with other links: chunks must be equal, and nothing of what they do is worked out again."""
@@ -54,6 +56,16 @@ class Plan:
     def of_reads(self) -> list[list[Needs]]:
         """By chunk and LOAD of INPUT or RESIDUAL: what it waits for, wherever the tensors lie."""
         return [self.hazards.of_reads(chunk) for chunk in range(len(self.units))]
+
+    def of_writes(self, on_chip: Collection[str]) -> list[list[Needs]]:
+        """By chunk and STORE: what it waits for, with these tensors on chip."""
+        key = (frozenset(on_chip), self.accelerator.links)
+        if key not in self._stores:
+            tensors, _ = self.place(on_chip)
+            self._stores.clear()
+            chunks = range(len(self.units))
+            self._stores[key] = [self.hazards.of_writes(chunk, tensors, self.accelerator) for chunk in chunks]
+        return self._stores[key]
 
     def check_counts(self, limit: int) -> None:
         """UserError if a chunk has so many jobs in a pass that their index does not fit."""
@@ -86,8 +98,7 @@ class Plan:
         """UserError if chunks would wait for each other for ever with these tensors on chip."""
         tensors, _ = self.place(on_chip)
         chunks = []
-        for chunk, (units, reads) in enumerate(zip(self.units, self.of_reads, strict=True)):
-            writes = self.hazards.of_writes(chunk, tensors, self.accelerator)
+        for units, reads, writes in zip(self.units, self.of_reads, self.of_writes(on_chip), strict=True):
             jobs: list[Job] = []
             fetched = stored = 0
             for unit in units:

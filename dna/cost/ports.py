@@ -216,8 +216,7 @@ class _Port(ABC):
         turn = self._outstanding
         while count > 2 * turn and self._sharing is None:
             before = self._state()
-            for _ in range(turn):
-                self._enter(words)
+            self._row(words, turn)
             count -= turn
             cycles = self._entered - before[0]
             if all(now - then == cycles for now, then in zip(self._state(), before, strict=True)):
@@ -225,8 +224,15 @@ class _Port(ABC):
                 self._shift(turns * cycles)
                 count -= turns * turn
                 break
-        for _ in range(count):
-            self._enter(words)
+        if self._sharing is None:
+            self._row(words, count)
+        else:
+            for _ in range(count):
+                self._enter(words)
+
+    @abstractmethod
+    def _row(self, words: int, count: int) -> None:
+        """`_enter` for `count` equal bursts to a target that serves this port alone: the same, in one loop."""
 
 
 class ReadPort(_Port):
@@ -241,6 +247,19 @@ class ReadPort(_Port):
         first_beat = max(self._entered + 1 + self._serving.read_latency, self._server_free)
         self._serve(first_beat, words * self._beats_per_word)
         return self._server_free - interval
+
+    def _row(self, words: int, count: int) -> None:
+        ends, slot, turn, entered, free = self._ends, self._oldest, self._outstanding, self._entered, self._server_free
+        latency, interval = 1 + self._serving.read_latency, self._serving.beat_interval
+        beats = words * self._beats_per_word * interval
+        for _ in range(count):
+            end = ends[slot]
+            entered = (entered if entered > end else end) + 1
+            first_beat = entered + latency
+            free = (first_beat if first_beat > free else free) + beats
+            ends[slot] = free - interval
+            slot = slot + 1 if slot + 1 < turn else 0
+        self._oldest, self._entered, self._server_free = slot, entered, free
 
     def load(self, job: Instruction, available: int, waits: int) -> LoadTimes:
         """Times of a LOAD: at the head input from cycle `available` on, its counters suffice from cycle `waits` on.
@@ -281,6 +300,22 @@ class WritePort(_Port):
         first_beat = max(first_issue + self._read_latency + 3, self._server_free)
         self._serve(first_beat, words * pace)
         return self._server_free - interval + self._serving.write_latency
+
+    def _row(self, words: int, count: int) -> None:
+        ends, slot, turn, entered, free = self._ends, self._oldest, self._outstanding, self._entered, self._server_free
+        pace, interval, issued = self._beats_per_word, self._serving.beat_interval, self._issued
+        issues, beats, read = (words - 1) * pace, words * pace * interval, self._read_latency + 3
+        response = self._serving.write_latency - interval
+        for _ in range(count):
+            end = ends[slot]
+            entered = (entered if entered > end else end) + 1
+            first_issue = max(entered + 1, issued + pace)
+            issued = first_issue + issues
+            first_beat = first_issue + read
+            free = (first_beat if first_beat > free else free) + beats
+            ends[slot] = free + response
+            slot = slot + 1 if slot + 1 < turn else 0
+        self._oldest, self._entered, self._server_free, self._issued = slot, entered, free, issued
 
     def _state(self) -> list[int]:
         return [*super()._state(), self._issued]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
+from functools import lru_cache
 
 import torch
 
@@ -29,6 +30,8 @@ from dna.search.steady import ORDERS, group_candidates
 
 TOLERANCE = 1.02
 """Mappings within this factor of the fewest cycles count as equal."""
+KEPT = 24
+"""Mappings of a layer that are remembered."""
 BANDS = 2
 """Bands of its input that a tile's bank must hold: one is read while the next is written."""
 
@@ -105,7 +108,24 @@ def chip_choices(
     bands first. `in_order`: only those that do all channels of a band before the next, if there are any. Weights are
     resident where they fit.
     """
-    c = group_candidates(shape_of(layer), chunk.px)
+    key = (shape_of(layer), chunk, memory, frames, chip_in, chip_out, in_order, tolerance)
+    found = dict.fromkeys(resident(layer, chunk, mapping) for mapping in _chip_choices(*key)[: 4 * count])
+    return list(found)[:count]
+
+
+@lru_cache(maxsize=4096)
+def _chip_choices(
+    layer: Layer,
+    chunk: Chunk,
+    memory: Memory,
+    frames: int,
+    chip_in: bool,
+    chip_out: bool,
+    in_order: bool,
+    tolerance: float,
+) -> tuple[LayerMapping, ...]:
+    """As `chip_choices`, the first `KEPT`, before weights are resident."""
+    c = group_candidates(layer, chunk.px)
     interval = memory.beat_interval
     cycles = group(layer, c, chunk, memory, frames).cycles(interval, interval, chip_in, chip_out)
     rows = (c.lanes_y * c.lane_rows).clamp(max=layer.out_height)
@@ -116,10 +136,9 @@ def chip_choices(
     order = cycles.argsort(stable=True)
     order = order[rows[order].argsort(stable=True)]
     order = order[step[order].argsort(stable=True)]
-    found: dict[LayerMapping, None] = {}
-    for row in order[: 4 * count].tolist():
-        if cycles[row] < UNMAPPED and len(found) < count:
+    found = []
+    for row in order[:KEPT].tolist():
+        if cycles[row] < UNMAPPED:
             values = {f.name: int(getattr(c, f.name)[row]) for f in fields(c)}
-            mapping = LayerMapping(**{**values, "order": ORDERS[values["order"]]})  # type: ignore[arg-type]
-            found[resident(layer, chunk, mapping)] = None
-    return list(found)
+            found.append(LayerMapping(**{**values, "order": ORDERS[values["order"]]}))  # type: ignore[arg-type]
+    return tuple(found)

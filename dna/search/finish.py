@@ -19,7 +19,7 @@ from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator
 from dna.accelerator.mapping import Mapping
 from dna.compile.program import Program
-from dna.cost.area import accelerator_area
+from dna.cost.area import accelerator_area, buffer_kb, link_bits
 from dna.cost.energy import energy_of
 from dna.cost.resources import Resources, accelerator_resources
 from dna.cost.schedule import Schedule, schedule
@@ -215,10 +215,11 @@ class _Finish:
 def costs(realised: Realised, settled: Settled, program: Program, goal: Goal, board: Board) -> Costs:
     """What goals look at, of one realised point."""
     accelerator, needs = realised.accelerator, goal.needs_on(board)
-    energy = area = kilobytes = None
+    energy = area = None
+    kilobytes = sum(float(buffer_kb(chunk.integers)) for chunk in accelerator.chunks)
+    kilobytes += sum(float(link_bits(link.words)) for link in accelerator.links) / (8 * 1024)
     if board.technology is not None:
-        whole = accelerator_area(accelerator, board.technology)
-        area, kilobytes = torch.tensor([whole.total_mm2]), torch.tensor([whole.buffer_kb])
+        area = torch.tensor([accelerator_area(accelerator, board.technology).total_mm2])
         if "energy" in needs:
             energy = torch.tensor([energy_of(program, board, settled.cycles).total_pj])
     latency = settled.cycles if settled.latency is None else settled.latency
@@ -229,7 +230,7 @@ def costs(realised: Realised, settled: Settled, program: Program, goal: Goal, bo
         resources=Resources(**used),
         unmapped=torch.tensor([0]),
         bandwidth=torch.tensor([float(bandwidth(realised.shares, port_widths(accelerator)))]),
-        buffer_kb=kilobytes,
+        buffer_kb=torch.tensor([kilobytes]),
         energy_pj=energy,
         area_mm2=area,
     )

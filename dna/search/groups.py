@@ -8,6 +8,7 @@ that other intervals of the ports are a few additions away.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -135,6 +136,11 @@ def group(
 
 def of_mapping(layer: Layer, mapping: LayerMapping, chunk: Chunk, memory: Memory, frames: int) -> Group:
     """Counts of one mapping."""
+    return _of_mapping(shape_of(layer), mapping, chunk, memory, frames)
+
+
+@lru_cache(maxsize=4096)
+def _of_mapping(layer: Layer, mapping: LayerMapping, chunk: Chunk, memory: Memory, frames: int) -> Group:
     values = [getattr(mapping, f.name) for f in fields(Candidates) if f.name != "order"]
     rows = torch.tensor([[*values, ORDERS.index(mapping.order)]])
     return group(layer, Candidates.of(rows), chunk, memory, frames, mapping.resident)

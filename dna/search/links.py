@@ -15,7 +15,6 @@ from itertools import accumulate
 from dna.accelerator import tile
 from dna.accelerator.chunk import LINK_WORDS, PAGE_INSTRUCTIONS, Accelerator, Link
 from dna.accelerator.isa import EVENTS, INSTRUCTION_BYTES, WORD_BYTES
-from dna.accelerator.mapping import Mapping as DesignMapping
 from dna.compile import fields
 from dna.compile.plan import DoesNotEndError, Plan
 from dna.compile.program import Tensor
@@ -92,18 +91,20 @@ def _jobs(plan: Plan, chunk: int) -> list[tuple[Access | None, tuple[tuple[int, 
     return jobs
 
 
-def sized(plan: Plan, mapping: DesignMapping, needs: Mapping[Pair, int], blocks: int) -> Accelerator:
-    """The plan's accelerator with links for the mapping's tensors: `needs` rounded up, doubled where the plan gets
-    stuck. UserError if a tensor finds no room within the links' largest size or within `blocks` BRAM36."""
+def sized(plan: Plan, on_chip: Collection[str], needs: Mapping[Pair, int], blocks: int) -> Accelerator:
+    """The plan's accelerator with links for the tensors: `needs` rounded up, doubled where the plan gets stuck, and
+    roomier where block RAM is left. UserError if a tensor finds no room within the links' largest size or `blocks`
+    BRAM36."""
     links = {pair: rounded(words) for pair, words in needs.items()}
     while True:
         built = tuple(Link(*pair, words) for pair, words in sorted(links.items()))
         if link_blocks(built) > blocks:
             raise UserError(f"links: {link_blocks(built)} block RAMs are needed, {blocks} are left")
-        accelerator = replace(plan.accelerator, links=built)
+        accelerator = roomy(plan, replace(plan.accelerator, links=built), on_chip, needs, blocks)
         try:
-            plan.on(accelerator).check_ends(mapping.on_chip)
+            plan.on(accelerator).check_ends(on_chip)
         except DoesNotEndError as stuck:
+            links |= {(link.writer, link.reader): link.words for link in accelerator.links}
             full = [pair for pair in stuck.links if links[pair] < LINK_WORDS[1]]
             if not full:
                 raise

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 from dna.accelerator import tile
-from dna.accelerator.chunk import Accelerator
+from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.isa import INDEX_BITS, WORD_BYTES
 from dna.accelerator.mapping import Mapping
 from dna.compile import fields
@@ -62,20 +62,30 @@ PARAMETER_BYTES = 8
 """Of one channel."""
 
 
-def outline(network: Network, accelerator: Accelerator, mapping: Mapping, plan: Plan | None = None) -> Program:
-    """What `dna.compile.compiler.compile` gives, but for images; `plan`: of these arguments, if there is one.
+def plan_of(network: Network, accelerator: Accelerator, mapping: Mapping) -> Plan:
+    """The mapping's plan; what does not depend on links is worked out once for all that differ in them alone."""
+    return _linkless(network, accelerator.chunks, mapping).on(accelerator)
+
+
+@lru_cache(maxsize=3)
+def _linkless(network: Network, chunks: tuple[Chunk, ...], mapping: Mapping) -> Plan:
+    plan = Plan(lower(network), Accelerator(chunks), mapping)
+    assert plan.of_reads is not None, "made here, for all copies"
+    return plan
+
+
+def outline(network: Network, accelerator: Accelerator, mapping: Mapping) -> Program:
+    """What `dna.compile.compiler.compile` gives, but for images.
 
     UserError as the compiler's, but for integers that could overflow.
     """
-    lowered = lower(network)
-    if plan is None:
-        check_mapping(network, accelerator, mapping)
-        plan = Plan(lowered, accelerator, mapping)
+    check_mapping(network, accelerator, mapping)
+    lowered, plan = lower(network), plan_of(network, accelerator, mapping)
     plan.check_counts(1 << INDEX_BITS)
     tensors, regions = plan.place(mapping.on_chip)
     chunks = []
     for index, chunk in enumerate(accelerator.chunks):
-        reads, writes = plan.of_reads[index], plan.hazards.of_writes(index, tensors, accelerator)
+        reads, writes = plan.of_reads[index], plan.of_writes(mapping.on_chip)[index]
         units = plan.units[index]
         emitter = Outline(lowered.layers, {}, chunk, mapping.layers, tensors, units, reads, writes, Sizes())
         emitter.run()

@@ -23,8 +23,8 @@ from dna.network.layer import Layer
 from dna.network.network import Network
 from dna.search.bands import TOLERANCE, chip_choices
 from dna.search.groups import of_mapping
-from dna.search.links import Pair, frame_words, link_needs, link_pairs, roomy, sized
-from dna.search.outline import outline
+from dna.search.links import Pair, frame_words, link_needs, link_pairs, sized
+from dna.search.outline import outline, plan_of
 from dna.search.point import Point
 from dna.search.refine import layer_choices
 from dna.search.shares import split_shares
@@ -94,7 +94,7 @@ def realise(network: Network, point: Point, board: Board, choices: int = CHOICES
     on_chip = point.on_chip
     while True:
         mapping = replace(point_mapping(lowered, replace(point, on_chip=on_chip), board, choices), on_chip=on_chip)
-        plan = Plan(lowered, Accelerator(point.chunks), mapping)
+        plan = plan_of(network, Accelerator(point.chunks), mapping)
         accelerator, on_chip = _linked(plan, mapping, blocks)
         if on_chip == mapping.on_chip:
             break
@@ -221,8 +221,7 @@ def _linked(plan: Plan, mapping: Mapping, blocks: int) -> tuple[Accelerator, fro
             return plan.accelerator, on_chip
         needs = link_needs(plan, on_chip)
         try:
-            linked = sized(plan, replace(mapping, on_chip=on_chip), needs, blocks)
-            return roomy(plan, linked, on_chip, needs, blocks), on_chip
+            return sized(plan, on_chip, needs, blocks), on_chip
         except DoesNotEndError as stuck:
             if stuck.tensor is None:
                 raise

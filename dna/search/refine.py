@@ -23,6 +23,7 @@ from dna.network.layer import Layer
 from dna.network.network import LayerWeights, Network, Weights
 from dna.quantize.scale import MIN_NORMALISED
 from dna.search.mapping_space import shape_of
+from dna.search.outline import outline
 from dna.search.problem import Budget
 from dna.search.steady import steady
 
@@ -120,7 +121,7 @@ def alone(layer: Layer, mapping: LayerMapping, chunk: Chunk, memory: Memory, fra
         layers, mappings = [source, only.renamed(residual="source")], [first, mapping]
     network = Network("alone", tuple(layers))
     whole = Mapping(tuple(mappings), frames=frames)
-    return pass_cycles(network, blank_weights(network), Accelerator((chunk,)), whole, memory)
+    return schedule(outline(network, Accelerator((chunk,)), whole), memory, PASSES).interval
 
 
 def blank_weights(network: Network) -> Weights:
@@ -178,7 +179,7 @@ class _Descent:
         """None where the mapping does not compile, as with a link that is too small for it."""
         self.evaluations += 1
         try:
-            program = compile_design(self.network, self.weights, self.accelerator, mapping)
+            program = outline(self.network, self.accelerator, mapping)
         except UserError:
             return None
         return schedule(program, self.memories, PASSES)
