@@ -172,6 +172,11 @@ class OnChip:
         numbers = [number for number, split in enumerate(SPLITS) if split in self.sums]
         return Choices.joined([self._of_split(first, ends, number, interval, needs) for number in numbers], 3)
 
+    def least(self, layer: int, weights: Floats) -> Floats:
+        # The fastest weights for the least bandwidth: less than any split takes.
+        mode = Mode(min(split[0] for split in SPLITS), self.batches[layer], chip_in=True, chip_out=True)
+        return self.prices.least(layer, [(mode, 2 / max(point_share(split) for split in SPLITS))], weights)
+
     def _of_split(self, first: int, ends: Ints, number: int, interval: float, needs: Needs) -> Choices:
         sums, before, behind = self.sums[SPLITS[number]]
 
@@ -291,14 +296,13 @@ class Split:
             found[one] = np.maximum(np.stack(begins), 0), np.maximum(np.stack(ends), 0)
         return found
 
-    def least_times(self, number: int, words: float, weights: Floats) -> Floats:
-        """As `Prices.least_times`, for a layer on the chunk that it may be on, for so many words per cycle."""
-        if self.main.layers[number].op == "depthwise":
+    def least(self, layer: int, weights: Floats) -> Floats:
+        if self.main.layers[layer].op == "depthwise":
             modes = [Mode(DEPTHWISE_SPLIT[0], 1, chip_in=True, chip_out=True, banded=bank) for bank in BANKS]
-            slowest = min(words, 2 / point_share(DEPTHWISE_SPLIT))
-            return self.side.least_times(number, [(mode, slowest) for mode in modes], weights)
+            slowest = 2 / point_share(DEPTHWISE_SPLIT)
+            return self.side.least(layer, [(mode, slowest) for mode in modes], weights)
         mode = Mode(min(split[0] for split in MAIN_SPLITS), 1, chip_in=True, chip_out=True)
-        return self.main.least_times(number, [(mode, words)], weights)
+        return self.main.least(layer, [(mode, 2 / max(point_share(split) for split in MAIN_SPLITS))], weights)
 
     def _links(self, first: int, end: int) -> int:
         """BRAM36 of the banks of a run, but for that to the depthwise chunk: all in them is whole."""

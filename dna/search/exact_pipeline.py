@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +26,15 @@ from dna.search.chip_kinds import (
     DEPTHWISE_LEVELS,
     LINKS,
     MAIN_LEVELS,
-    MAIN_SPLITS,
-    SPLITS,
     OnChip,
     Split,
     Tensors,
-    point_share,
 )
 from dna.search.partition import Cover, Needs, Options, Step, cover
 from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.stage_kinds import Beside, Choices, Kind, Limits, Mixed, Part, Prices, small_runs
-from dna.search.stages import Mode, dsp_menu, lut_menu
+from dna.search.stages import Menu, dsp_menu, lut_menu
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -83,85 +79,23 @@ class Proposals:
     trace: tuple[tuple[float, float], ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class StageSpace:
-    """All stages of a network on a board: kinds with their prices."""
+    """All pipelines of stages of some kinds for `count` layers."""
 
-    layers: tuple[Layer, ...]
-    board: Board
-    limits: Limits
+    count: int
     frames: int
-    able: frozenset[str]
-    """Tensors that may be handed over on chip."""
-
-    @cached_property
-    def large(self) -> Prices:
-        menu = dsp_menu(self.layers, self.board.dsp)
-        return Prices.of(self.layers, menu, self.board, self.limits, self.frames)
-
-    @cached_property
-    def small(self) -> Prices:
-        return Prices.of(self.layers, lut_menu(self.layers), self.board, self.limits, self.frames)
-
-    @cached_property
-    def kinds(self) -> tuple[Kind, ...]:
-        runs = small_runs(self.layers)
-        found: list[Kind] = [Mixed(self.large), Mixed(self.small, only=runs)]
-        groups: list[frozenset[int]] = []
-        for ops in (("maxpool",), ("maxpool", "avgpool")):
-            beside = frozenset(n for n, layer in enumerate(self.layers) if layer.op in ops)
-            if beside and beside not in groups and len(beside) < len(self.layers):
-                groups.append(beside)
-        every = frozenset(range(len(self.layers)))
-        for beside in groups:
-            found.append(Beside(Mixed(self.large, beside), Mixed(self.small, every - beside)))
-        tensors = Tensors(self.layers, self.able)
-        found += [OnChip(self.chip, tensors, words) for words in LINKS]
-        if any(layer.op == "depthwise" for layer in self.layers):
-            found.append(Split(self.main, self.side, tensors))
-        return tuple(found)
-
-    def _menu(self, **given: Any) -> Prices:
-        menu = dsp_menu(self.layers, self.board.dsp, ports=2, **given)
-        return Prices.of(self.layers, menu, self.board, self.limits, self.frames, modes=False)
-
-    @cached_property
-    def chip(self) -> Prices:
-        """Arrays with links to themselves."""
-        return self._menu(levels=CHIP_LEVELS)
-
-    @cached_property
-    def main(self) -> Prices:
-        """Arrays beside one for depthwise layers."""
-        return self._menu(levels=MAIN_LEVELS)
-
-    @cached_property
-    def side(self) -> Prices:
-        return self._menu(levels=DEPTHWISE_LEVELS, depthwise=True)
+    """Of a pass: intervals are for all of them."""
+    words: float
+    """Words per cycle that the ports of all stages may take together."""
+    kinds: tuple[Kind, ...]
 
     @cached_property
     def least(self) -> Floats:
-        """Weighted resources times cycles of all frames that each layer takes at least, `(n, W)`."""
-        rows = []
-        for number, layer in enumerate(self.layers):
-            modes = [(Mode(share, self.frames), 1 / share) for share in self.large.shares]
-            row = self.large.least_times(number, modes, WEIGHTS)
-            if not layer.has_weights or (number, number + 1) in small_runs(self.layers):
-                row = np.minimum(row, self.small.least_times(number, modes, WEIGHTS))
-            rows.append(np.minimum(row, self._least_on_chip(number)))
-        return np.stack(rows)
-
-    def _least_on_chip(self, number: int) -> Floats:
-        """As `least`, on chunks with links: weights as fast as may be, for the least bandwidth."""
-        row = np.full(len(WEIGHTS), np.inf)
-        slowest = 2 / max(point_share(split) for split in (*SPLITS, *MAIN_SPLITS))
-        for kind in self.kinds:
-            if isinstance(kind, OnChip):
-                mode = Mode(min(s for s, _ in SPLITS), kind.batches[number], chip_in=True, chip_out=True)
-                row = np.minimum(row, self.chip.least_times(number, [(mode, slowest)], WEIGHTS))
-            elif isinstance(kind, Split):
-                row = np.minimum(row, kind.least_times(number, slowest, WEIGHTS))
-        return row
+        """Weighted resources times cycles of all frames that each layer takes at least, `(count, W)`."""
+        rows = [[kind.least(number, WEIGHTS) for kind in self.kinds] for number in range(self.count)]
+        result: Floats = np.array(rows).min(axis=1)
+        return result
 
     @property
     def bound(self) -> float:
@@ -170,6 +104,41 @@ class StageSpace:
 
     def needs(self, interval: float) -> Needs:
         return Needs.of(WEIGHTS, self.least / interval)
+
+
+def stage_space(network: Network, board: Board, max_chunks: int, frames: int) -> StageSpace:
+    """All kinds of stages for a network on a board."""
+    lowered = lower(network)
+    layers = lowered.layers
+    limits = Limits.of(board, max_chunks)
+
+    def prices(menu: Menu, modes: bool = False) -> Prices:
+        return Prices.of(layers, menu, board, limits, frames, modes)
+
+    large, small = prices(dsp_menu(layers, board.dsp), True), prices(lut_menu(layers), True)
+    kinds: list[Kind] = [Mixed(large), Mixed(small, only=small_runs(layers))]
+    for beside in _besides(layers):
+        rest = frozenset(range(len(layers))) - beside
+        kinds.append(Beside(Mixed(large, beside), Mixed(small, rest)))
+    able = frozenset(layer.name for layer in layers) - set(lowered.places) - {lowered.output}
+    tensors = Tensors(layers, able)
+    chip = prices(dsp_menu(layers, board.dsp, ports=2, levels=CHIP_LEVELS))
+    kinds += [OnChip(chip, tensors, words) for words in LINKS]
+    if any(layer.op == "depthwise" for layer in layers):
+        main = prices(dsp_menu(layers, board.dsp, ports=2, levels=MAIN_LEVELS))
+        side = prices(dsp_menu(layers, board.dsp, ports=2, levels=DEPTHWISE_LEVELS, depthwise=True))
+        kinds.append(Split(main, side, tensors))
+    return StageSpace(len(layers), frames, limits.words, tuple(kinds))
+
+
+def _besides(layers: Sequence[Layer]) -> list[frozenset[int]]:
+    """Sets of layers that may be on a chunk beside: maxima, or all pooling."""
+    found: list[frozenset[int]] = []
+    for ops in (("maxpool",), ("maxpool", "avgpool")):
+        beside = frozenset(n for n, layer in enumerate(layers) if layer.op in ops)
+        if beside and beside not in found and len(beside) < len(layers):
+            found.append(beside)
+    return found
 
 
 @dataclass(frozen=True)
@@ -200,7 +169,7 @@ class _Search:
         self.options = []
         needs = self.space.needs(interval)
         found = cover(
-            len(self.space.layers),
+            self.space.count,
             lambda first: self._stages(first, interval, needs),
             needs,
             beam,
@@ -244,7 +213,7 @@ class _Search:
         self._spend(steps, options, float(one.used[3]))
         kinds = self.space.kinds
         parts = [kinds[o.kind].part(s.first, s.end, o.payload) for s, o in zip(steps, options, strict=True)]
-        return max(self._cycles(steps, options)), point_of(parts, len(self.space.layers), self.space.frames)
+        return max(self._cycles(steps, options)), point_of(parts, self.space.count, self.space.frames)
 
     def _cycles(self, steps: Sequence[Step], options: Sequence[_Option]) -> list[float]:
         kinds = self.space.kinds
@@ -252,7 +221,7 @@ class _Search:
 
     def _spend(self, steps: Sequence[Step], options: list[_Option], used: float) -> None:
         """Gives what is left of the bandwidth to the slowest stage, again and again."""
-        words = self.space.limits.words
+        words = self.space.words
         done = [False] * len(steps)
         while not all(done):
             cycles = self._cycles(steps, options)
@@ -307,10 +276,7 @@ def propose(
 
     `frames`: of a pass, and per weight load.
     """
-    lowered = lower(network)
-    able = frozenset(layer.name for layer in lowered.layers) - set(lowered.places) - {lowered.output}
-    space = StageSpace(lowered.layers, board, Limits.of(board, max_chunks), frames, able)
-    search = _Search(space, budget or Budget())
+    search = _Search(stage_space(network, board, max_chunks, frames), budget or Budget())
     low = _bisect(search, watch)
     if not search.found:
         raise UserError(f"no pipeline of up to {max_chunks} chunks runs network '{network.name}' on {board.name}")

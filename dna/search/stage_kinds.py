@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Chunk
 from dna.network.layer import Layer
-from dna.search.mapping_space import UNMAPPED
+from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.partition import COLUMNS, Needs, undominated
 from dna.search.stages import Menu, Mode, StageTables
 
@@ -108,6 +108,10 @@ class Kind(Protocol):
         """All options, of all runs from `first` on, that keep up with `interval` cycles for all frames."""
         ...
 
+    def least(self, layer: int, weights: Floats) -> Floats:
+        """Weighted resources times cycles of all frames that a layer takes at least, `(W,)`; infinite: it cannot be."""
+        ...
+
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part: ...
 
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
@@ -131,6 +135,7 @@ class Prices:
     frames: int
     shares: tuple[int, ...]
     _fractions: dict[tuple[float, bool], Floats] = field(default_factory=dict)
+    _least: dict[tuple[object, ...], Floats] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -157,15 +162,18 @@ class Prices:
         """Whether one of the layers adds a residual."""
         return any(self.layers[n].residual is not None for n in layers)
 
-    def least_times(self, layer: int, modes: Sequence[tuple[Mode, float]], weights: Floats) -> Floats:
-        """Weighted resources times cycles that a layer takes at least, `(W,)`. `modes`: with words per cycle."""
-        best = np.full(len(weights), np.inf)
-        for mode, words in modes:
-            cycles = self.cycles(layer, mode)
-            used = self.fractions(words, False) @ weights.T
-            used = np.where((cycles < UNMAPPED)[:, :, None], used * cycles[:, :, None], np.inf)
-            best = np.minimum(best, used.min(axis=(0, 1)))
-        return best
+    def least(self, layer: int, modes: Sequence[tuple[Mode, float]], weights: Floats) -> Floats:
+        """As `Kind.least`, over modes with the words per cycle that they take."""
+        key = (shape_of(self.layers[layer]), tuple(modes), weights.tobytes())
+        if key not in self._least:
+            best = np.full(len(weights), np.inf)
+            for mode, words in modes:
+                cycles = self.cycles(layer, mode)
+                used = self.fractions(words, False) @ weights.T
+                used = np.where((cycles < UNMAPPED)[:, :, None], used * cycles[:, :, None], np.inf)
+                best = np.minimum(best, used.min(axis=(0, 1)))
+            self._least[key] = best
+        return self._least[key]
 
 
 def smallest(
@@ -245,6 +253,13 @@ class Mixed:
         payload = np.stack([np.full(len(rows), share), arrays, places], axis=1)
         return Choices(ends[rows][fine], used[fine], payload[fine])
 
+    def least(self, layer: int, weights: Floats) -> Floats:
+        possible = self.only is None or any(first <= layer < end for first, end in self.only)
+        if layer in self.skipped or not possible:
+            return np.full(len(weights), np.inf)
+        modes = [(Mode(share, self.prices.frames), 1 / share) for share in self.prices.shares]
+        return self.prices.least(layer, modes, weights)
+
     def layers(self, first: int, end: int) -> tuple[int, ...]:
         return tuple(n for n in range(first, end) if n not in self.skipped)
 
@@ -288,6 +303,9 @@ class Beside:
         little = self.small.choices(first, interval, needs.less(self.small.skipped), ends).by_end()
         both = [end for end in large if end in little]
         return Choices.joined([self._products(large[end], little[end], needs, first, end) for end in both], 6)
+
+    def least(self, layer: int, weights: Floats) -> Floats:
+        return np.minimum(self.main.least(layer, weights), self.small.least(layer, weights))
 
     @staticmethod
     def _products(large: Choices, little: Choices, needs: Needs, first: int, end: int) -> Choices:
