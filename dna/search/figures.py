@@ -39,6 +39,8 @@ class Costs:
     energy_pj: Tensor | None = None
     """Of one frame."""
     area_mm2: Tensor | None = None
+    chunk_cycles: Tensor | None = None
+    """Cycles per frame of each chunk, float64 `(N, K)`, 0 for none: the interval is the largest. Guides searches."""
 
 
 def column(value: Any, like: Tensor) -> Tensor:

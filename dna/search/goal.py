@@ -38,6 +38,8 @@ CONSTRAINED = ("dsp", "bram36", "lut", "ff")
 OBJECTIVES = ("interval", "latency", "energy", "edp", "area", "hardware")
 """What can be minimised: cycles per frame in steady state, cycles of one frame, mJ per frame, mJ times ms, mm2, and the
 share of the board in percent (on an ASIC: of the area)."""
+SMOOTH_NORM = 16
+"""Order of the norm that guides searches along the cycles of all chunks."""
 GOALS = {"fastest": "interval", "latency": "latency", "energy": "energy", "edp": "edp", "area": "area"}
 GOAL_HELP = "fastest, fps=NUMBER (least hardware that reaches it), latency, energy, edp, or area"
 LIMIT_HELP = "NAME=NUMBER[unit]; names: " + ", ".join(name for name in FIGURES if name != "hardware")
@@ -124,7 +126,14 @@ class Goal:
             ratios[figure.label] = limit.ratio(figure.of(costs, board))
         for name, ratio in _board_ratios(costs, board).items():
             ratios[name] = ratio.maximum(ratios[name]) if name in ratios else ratio
-        return Evaluation(self.cost(costs, board), torch.stack(list(ratios.values()), dim=1), tuple(ratios))
+        joined = torch.stack(list(ratios.values()), dim=1)
+        return Evaluation(self.cost(costs, board), joined, tuple(ratios), self._smooth(costs))
+
+    def _smooth(self, costs: Costs) -> Tensor | None:
+        """A norm in place of the slowest chunk's cycles, float64 `(N,)`, where these are what is minimised."""
+        if self.objective != "interval" or costs.chunk_cycles is None or costs.chunk_cycles.shape[1] == 1:
+            return None
+        return torch.linalg.vector_norm(costs.chunk_cycles, ord=SMOOTH_NORM, dim=1)
 
     def cost(self, costs: Costs, board: Board) -> Tensor:
         """What is minimised, float64 `(N,)`: cycles, mJ, mJ ms, mm2 or percent."""

@@ -288,6 +288,7 @@ class PipelineProblem:
         interval = of_chunk.amax(dim=1)
         return Costs(
             interval=interval,
+            chunk_cycles=of_chunk,
             latency=alone.sum(dim=1),
             resources=self.resources(plain),
             unmapped=missing.sum(dim=1) + plain.broken,

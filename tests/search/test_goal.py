@@ -32,6 +32,15 @@ def test_fastest_prices_cycles_and_keeps_the_boards_limits():
     assert evaluation.feasible.tolist() == [True, False]
 
 
+def test_the_cycles_of_all_chunks_guide_towards_a_short_interval():
+    chunks = torch.tensor([[1e6, 1e6, 0.0], [2e6, 5e5, 1e5]], dtype=torch.float64)
+    guided = Fastest().evaluate(costs(chunk_cycles=chunks), FPGA)
+    assert guided.cost.tolist() == [1e6, 2e6] and guided.smooth is not None
+    assert guided.smooth.tolist() == pytest.approx([1e6 * 2 ** (1 / 16), 2e6], rel=1e-6)
+    assert Fastest().evaluate(costs(), FPGA).smooth is None
+    assert LeastHardware(150).evaluate(costs(chunk_cycles=chunks), FPGA).smooth is None
+
+
 def test_latency_is_not_the_interval():
     assert Goal("latency").evaluate(costs(), FPGA).cost.tolist() == [3e6, 2e6]
 
