@@ -6,7 +6,7 @@ Every method searches the same space (`dna.search.searched`) with the same price
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -98,13 +98,23 @@ class Task:
     def fastest(self) -> bool:
         return self.goal.objective == "interval"
 
+    @cached_property
+    def within(self) -> Board:
+        """The board with no more of its resources and bandwidth than the goal allows."""
+        limits = {limit.name: limit.value for limit in self.goal.limits}
+        most = {
+            name: max(1, min(int(limits[name]), getattr(self.board, name))) for name in CONSTRAINED if name in limits
+        }
+        if "bandwidth" in limits:
+            allowed = int(limits["bandwidth"] / (self.board.cycles_per_second * 1e-9))
+            most["dram_bytes"] = max(1, min(allowed, int(self.board.carried)))
+        return replace(self.board, **most)
+
     @property
-    def limited_board(self) -> Board:
-        """The board with no more of its resources than the goal allows."""
-        within = {limit.name: int(limit.value) for limit in self.goal.limits if limit.name in CONSTRAINED}
-        return replace(
-            self.board, **{name: max(1, min(most, getattr(self.board, name))) for name, most in within.items()}
-        )
+    def one_chunk(self) -> bool:
+        """Whether the best single chunk is what is asked for: for goals that several chunks do not serve."""
+        limited = any(limit.name == "bandwidth" for limit in self.goal.limits)
+        return not self.fastest and self.constraints.one_chunk and not limited
 
 
 def accelerate(
@@ -125,11 +135,16 @@ def accelerate(
     task = Task(network, board, goal, given)
     seconds = max(LEAST_SECONDS, SEARCHING * budget.seconds)
     searching = replace(budget, seconds=seconds, watch=_part(budget.watch, 0.0, SEARCHING))
-    if method == "exact" and not task.fastest and given.one_chunk:
+    if method == "exact" and task.one_chunk:
         return _one_chunk(task, searching, seed)
-    points, found, notices = _proposed(task, method, searching, seed)
-    rest = Budget(seconds=max(1.0, budget.seconds - found.seconds), watch=_part(budget.watch, SEARCHING, 1.0))
-    return replace(_finished(task, points, rest, seed, found), notices=notices)
+    ratios: dict[str, float] = {}
+    for points, found, notices in _proposed(task, method, searching, seed):
+        seconds = max(LEAST_SECONDS, budget.seconds - found.seconds)
+        done = _finished(task, points, Budget(seconds=seconds, watch=_part(budget.watch, SEARCHING, 1.0)))
+        if done.feasible:
+            return _solved(task, done, found, notices)
+        ratios = _ratios(task, done)
+    raise UserError(_explained(task, ratios, seed))
 
 
 def _part(watch: Callable[[float], None] | None, low: float, high: float) -> Callable[[float], None] | None:
@@ -150,21 +165,23 @@ def _one_chunk(task: Task, budget: Budget, seed: int) -> Solved:
     return Solved(accelerator, solved.mapping, (), cycles, solved.cycles, result.cost, found)
 
 
-def _proposed(task: Task, method: str, budget: Budget, seed: int) -> tuple[list[Point], Found, tuple[str, ...]]:
-    """Points, best first, how they were found, and what is to be said of it."""
+def _proposed(
+    task: Task, method: str, budget: Budget, seed: int
+) -> Iterator[tuple[list[Point], Found, tuple[str, ...]]]:
+    """Points, best first, how they were found, and what is to be said of it; more where the first ones are not enough.
+
+    The exact method covers neither all goals nor all constraints; then counterfactual search does.
+    """
     if method != "exact":
-        points, found = _sampled(task, method, budget, seed)
-        return points, found, ()
-    why = "does not cover the constraints"
-    if not task.fastest:
-        why = "does not cover the goal"
-    elif task.constraints.plain:
+        yield *_sampled(task, method, budget, seed), ()
+        return
+    why = "does not cover the goal" if not task.fastest else "does not cover the constraints"
+    if task.fastest and task.constraints.plain:
         points, found = _exact(task, budget)
         if points:
-            return points, found, ()
-        why = f"found nothing in {found.seconds:.0f} s"
-    points, found = _sampled(task, "counterfactual", budget, seed)
-    return points, found, (f"the exact method {why}; counterfactual searched instead",)
+            yield points, found, ()
+        why = "found none that keeps all limits" if points else f"found none in {found.seconds:.0f} s"
+    yield *_sampled(task, "counterfactual", budget, seed), (f"the exact method {why}; counterfactual searched instead",)
 
 
 def _exact(task: Task, budget: Budget) -> tuple[list[Point], Found]:
@@ -172,7 +189,7 @@ def _exact(task: Task, budget: Budget) -> tuple[list[Point], Found]:
     numbers = task.constraints.numbers(SEARCHED_CHUNKS)
     started = time.perf_counter()
     try:
-        best = propose(task.network, task.limited_board, budget, max_chunks=numbers[-1])
+        best = propose(task.network, task.within, budget, max_chunks=numbers[-1])
     except UserError:
         return [], Found("exact", 0, time.perf_counter() - started, float("inf"))
     points = [point for point in best.points if len(point.chunks) in numbers]
@@ -192,28 +209,25 @@ def _sampled(task: Task, method: str, budget: Budget, seed: int) -> tuple[list[P
     return [space.point(result.design)], found
 
 
-def _finished(task: Task, points: Sequence[Point], budget: Budget, seed: int, found: Found) -> Solved:
+def _finished(task: Task, points: Sequence[Point], budget: Budget) -> Finished | Kept:
     """The best point by the exact schedule, improved by it where nothing of it is given."""
-    done: Finished | Kept
     if task.constraints.plain:
-        done = finish(task.network, points, task.board, task.goal, budget, budget.watch)
-    else:
-        done = settle(task.network, points, task.board, task.goal, budget, task.constraints)
-    if not done.feasible:
-        program = outline(task.network, done.realised.accelerator, done.realised.mapping)
-        evaluation = task.goal.evaluate(costs(done.realised, done.settled, program, task.goal, task.board), task.board)
-        ratios = dict(zip(evaluation.names, evaluation.ratios[0].tolist(), strict=True))
-        raise UserError(_explained(task, ratios, seed))
-    latency = done.settled.latency or one_frame_latency(task.network, done.realised, task.board)
-    return Solved(
-        done.realised.accelerator,
-        done.realised.mapping,
-        done.realised.shares,
-        done.settled.cycles,
-        latency,
-        done.cost,
-        found,
-    )
+        return finish(task.network, points, task.within, task.goal, budget, budget.watch)
+    return settle(task.network, points, task.within, task.goal, budget, task.constraints)
+
+
+def _solved(task: Task, done: Finished | Kept, found: Found, notices: tuple[str, ...]) -> Solved:
+    realised, settled = done.realised, done.settled
+    latency = settled.latency or one_frame_latency(task.network, realised, task.board)
+    parts = (realised.accelerator, realised.mapping, realised.shares)
+    return Solved(*parts, settled.cycles, latency, done.cost, found, notices)
+
+
+def _ratios(task: Task, done: Finished | Kept) -> dict[str, float]:
+    """Use over limit of each constraint, by the exact schedule."""
+    program = outline(task.network, done.realised.accelerator, done.realised.mapping)
+    evaluation = task.goal.evaluate(costs(done.realised, done.settled, program, task.goal, task.board), task.board)
+    return dict(zip(evaluation.names, evaluation.ratios[0].tolist(), strict=True))
 
 
 def _explained(task: Task, ratios: Mapping[str, float], seed: int) -> str:

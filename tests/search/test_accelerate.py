@@ -8,6 +8,7 @@ from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Chunk
 from dna.compile.compiler import compile as compile_design
 from dna.compile.default_mapping import default_pipeline
+from dna.cost.area import buffer_kb
 from dna.cost.resources import accelerator_resources
 from dna.cost.schedule import schedule
 from dna.design import Design
@@ -101,6 +102,12 @@ def test_limits_bind():
     free = solved_for({})
     less = solved_for({"limits": {"dsp": 16}, "board_share": 0.5})
     assert accelerator_resources(less.accelerator)["dsp"] <= 16 and less.cycles >= free.cycles
+    narrow = solved_for({"limits": {"bandwidth": "1GB/s", "buffer": "40kB"}}, "exact")
+    check_solved(narrow)
+    widths = [chunk.port_bytes for chunk in narrow.accelerator.chunks for _ in range(chunk.ports)]
+    assert sum(width / share for width, share in zip(widths, narrow.shares, strict=True)) <= 5
+    memory = sum(float(buffer_kb(chunk.integers)) for chunk in narrow.accelerator.chunks)
+    assert memory + sum(link.words * 16 for link in narrow.accelerator.links) / 1024 <= 40
 
 
 def test_least_hardware_is_one_proven_chunk_unless_more_are_asked_for():
