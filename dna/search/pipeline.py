@@ -25,6 +25,7 @@ from dna.search.accelerator import UNMAPPED_CYCLES
 from dna.search.goal import Costs, Goal
 from dna.search.mapping_space import UNMAPPED, compute_bound, port_bound, shape_of
 from dna.search.pipeline_chip import chip_size, idle_energy, link_pj, row_energy
+from dna.search.pipeline_order import Sources, idle_chunks, layer_sources, waiting
 from dna.search.pipeline_space import Decoded, PipelineSpace
 from dna.search.problem import Evaluation
 from dna.search.stage_rows import Places, RowPrices
@@ -103,7 +104,8 @@ class Plain:
     links: Tensor
     """Words of the link of each pair of chunks, 0 for none; int64 `(N, K * K)`, pair writer * K + reader."""
     broken: Tensor
-    """Layers that cannot work: their link is too large, or needs wider ports; int64 `(N,)`."""
+    """What cannot work: links that are too large or need wider ports, chunks without a layer, chunks that wait for
+    each other for ever; int64 `(N,)`."""
 
 
 @dataclass(frozen=True)
@@ -210,8 +212,17 @@ class PipelineProblem:
             chained=self._chained(decoded),
             bank=bank,
             links=links,
-            broken=too_large + unfit,
+            broken=too_large + unfit + idle_chunks(decoded) + waiting(decoded, self._sources, self._waiting),
         )
+
+    @cached_property
+    def _sources(self) -> Sources:
+        return layer_sources(self.layers)
+
+    @cached_property
+    def _waiting(self) -> dict[tuple[int, ...], bool]:
+        """Assignments with batches, and whether their chunks wait for each other for ever."""
+        return {}
 
     def _chained(self, decoded: Decoded) -> Tensor:
         """Whether each layer reads what its chunk wrote just before, in the same group of frames; bool `(N, L)`."""
