@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from dna.accelerator.board import Board
-from dna.accelerator.chunk import LINK_WORDS, Memory
+from dna.accelerator.chunk import LINK_WORDS, Accelerator, Link, Memory
 from dna.accelerator.isa import WORD_BYTES
+from dna.accelerator.mapping import Mapping
 from dna.accelerator.tile import ceil_div
 from dna.cost.energy import technology_of
 from dna.cost.resources import RESOURCES, Resources, ram_half_blocks, resources
+from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.search.accelerator import UNMAPPED_CYCLES
 from dna.search.goal import Costs, Goal
@@ -194,6 +196,28 @@ class PipelineProblem:
             moved += torch.stack(row_energy(layer, part, places, technology, chosen))
         links = link_pj(moved[1], plain.links, technology)
         return moved[0] + links + idle_energy(decoded, plain.links, self.board) * interval
+
+    def solved(self, design: Tensor) -> tuple[Accelerator, Mapping]:
+        """The accelerator of one design `(axes,)` with links as estimated, and the mapping that its price stands for.
+
+        UserError, naming the layer, where one has no mapping.
+        """
+        point, plain = self.space.point(design), self.plain(design[None])
+        found = []
+        for index, layer in enumerate(self.layers):
+            home = plain.decoded.assignment[:, index]
+            values, places = (
+                self._chunk_of(plain.decoded.values, home),
+                self._places(plain, index, plain.decoded.batches),
+            )
+            chosen = self.prices.chosen(layer, values, plain.number.gather(1, home[:, None])[:, 0], places)
+            if int(chosen.cycles) >= UNMAPPED:
+                raise UserError(f"layer '{layer.name}': fits no tile on chunk {int(home)}")
+            found.append(chosen.mapping(0))
+        chunks = plain.decoded.used.shape[1]
+        links = [Link(*divmod(pair, chunks), words) for pair, words in enumerate(plain.links[0].tolist()) if words]
+        mapping = Mapping(tuple(found), point.assignment, point.frames, point.batches, point.on_chip)
+        return Accelerator(point.chunks, links=tuple(links)), mapping
 
     def plain(self, designs: Tensor) -> Plain:
         """What the designs are, with the links that they need."""

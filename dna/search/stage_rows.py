@@ -14,12 +14,13 @@ import torch
 from torch import Tensor
 
 from dna.accelerator.chunk import MAX_LANES, Chunk, Memory
+from dna.accelerator.mapping import LayerMapping
 from dna.cost.mapping_limits import Candidates
 from dna.network.layer import Layer
 from dna.search.bands import BANDS
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.space import BUFFER_AXES
-from dna.search.stage_choices import Choices, choices
+from dna.search.stage_choices import ORDERS, Choices, choices
 from dna.search.stage_prices import IDLE_AXES, PAIRS
 from dna.search.stage_terms import Feeds, channel_terms, fed_cycles, pixel_terms
 
@@ -73,6 +74,12 @@ class Chosen:
     """int64 `(N,)` each"""
     resident: Tensor
     """0 or 1, int64 `(N,)`"""
+
+    def mapping(self, row: int) -> LayerMapping:
+        """Of one row."""
+        columns = {f.name: int(getattr(self.candidates, f.name)[row]) for f in fields(Candidates)}
+        order = ORDERS[columns.pop("order")]
+        return LayerMapping(**columns, order=order, resident=bool(self.resident[row]))
 
 
 @dataclass

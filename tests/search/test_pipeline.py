@@ -1,24 +1,23 @@
 """The problem of several chunks: rows say what tables say, a batch what its designs say alone, bounds stay below."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 import torch
 
 from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Link
-from dna.accelerator.mapping import LayerMapping
 from dna.compile import limits
-from dna.cost.mapping_limits import Candidates
 from dna.cost.resources import RESOURCES, accelerator_resources
 from dna.network.layer import Layer
+from dna.network.network import Network
 from dna.search.goal import Fastest, Goal, LeastHardware
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.pipeline import PipelineProblem, pipeline_problem
 from dna.search.pipeline_space import PipelineSpace, pipeline_space
 from dna.search.problem import Budget
 from dna.search.random_search import search
-from dna.search.stage_choices import ORDERS
+from dna.search.refine import blank_weights, pass_cycles
 from dna.search.stage_prices import Key, StagePrices, chunk_prices
 from dna.search.stage_rows import Places, RowPrices
 from tests.search.toy import small_space
@@ -64,9 +63,7 @@ def test_a_row_has_the_price_that_the_table_has(layer: Layer, banded: int | None
     before, chosen = rows.priced, rows.chosen(layer, values, rows.number(values), places)
     assert torch.equal(chosen.cycles, table.flatten().long())
     for row in torch.nonzero(chosen.cycles < UNMAPPED)[::17, 0].tolist():
-        columns = {f.name: int(getattr(chosen.candidates, f.name)[row]) for f in fields(Candidates)}
-        kept = {"order": ORDERS[columns.pop("order")], "resident": bool(chosen.resident[row])}
-        mapping = LayerMapping(**columns, **kept)
+        mapping = chosen.mapping(row)
         limits.check(layer, CHUNK.chunk(designs[row]), mapping)
         key = Key(shape_of(layer), **place, banded=banded, chained=True)
         c, cycles, _ = chunk_prices(key, CHUNK.chunk(designs[row]), BOARD.memory)
@@ -152,3 +149,22 @@ def test_a_searcher_takes_the_problem_and_repeats_itself():
     first, second = (search(problem("free"), Budget(evaluations=64), seed=3) for _ in range(2))
     assert torch.equal(first.design, second.design) and first.cost == second.cost
     assert first.evaluations == 64
+
+
+@pytest.mark.parametrize("batch", (1, 4))
+def test_the_schedule_in_steady_state_is_near_the_interval(batch: int):
+    """Designs with the mappings that their prices stand for, frame after frame by the exact schedule."""
+    of = problem("contiguous", frames=(4,), batches=(batch,))
+    network, ratios = Network("five", LAYERS), []
+    designs = sample(of, 60)
+    costs = of.costs(designs)
+    for row in torch.nonzero(costs.unmapped == 0)[:10, 0].tolist():
+        accelerator, mapping = of.solved(designs[row])
+        point = of.space.point(designs[row])
+        ports = [share for share, chunk in zip(point.shares, point.chunks, strict=True) for _ in range(chunk.ports)]
+        memories = tuple(replace(BOARD.memory, beat_interval=share) for share in ports)
+        exact = pass_cycles(network, blank_weights(network), accelerator, mapping, memories) / mapping.frames
+        ratios.append(float(costs.interval[row]) / exact)
+    assert len(ratios) == 10
+    assert 0.7 < min(ratios) <= max(ratios) < 1.1
+    assert sorted(ratios)[5] > 0.9
