@@ -12,6 +12,7 @@ from dna.search.constraints import Constraints
 from dna.search.pipeline_lists import Assignment
 from dna.search.pipeline_space import BATCHES, FRAMES, PipelineSpace
 from dna.search.space import INPUT_CHANNELS, OUTPUT_CHANNELS, PIXEL_LANES, Space, whole_space
+from dna.search.stage_prices import IDLE_AXES
 
 SEARCHED_CHUNKS = 4
 """Most chunks that are tried unless more are asked for."""
@@ -43,7 +44,7 @@ def whole(network: Network, constraints: Constraints | None = None, assignment: 
 
 
 def chunk_lists(network: Network, board: Board) -> Space:
-    """Parameters of a chunk that are searched on a board: those that can pay there."""
+    """Parameters of a chunk that are searched on a board: those that can pay there, on a chip none that spare DSPs."""
     most = 2 * board.dsp if board.technology is None else max(PIXEL_LANES) * WORD_BYTES
     return whole_space(
         any(layer.residual is not None for layer in lower(network).layers),
@@ -55,6 +56,7 @@ def chunk_lists(network: Network, board: Board) -> Space:
         outstanding=(OUTSTANDING,),
         dataflow=(0,),
         sum_words=(0,),
+        **({} if board.technology is None else dict.fromkeys(IDLE_AXES, (0,))),
     )
 
 

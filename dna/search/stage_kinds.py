@@ -17,9 +17,11 @@ from numpy.typing import NDArray
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Chunk
+from dna.accelerator.tile import WORD
 from dna.network.layer import Layer
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.partition import COLUMNS, Needs, undominated
+from dna.search.space import BUFFER_AXES
 from dna.search.stages import Menu, Mode, StageTables
 
 Floats = NDArray[np.float64]
@@ -143,6 +145,7 @@ class Prices:
     ) -> Prices:
         """`modes`: all shares are priced when one of them is."""
         shares = tuple(s for s in SHARES if 1 / s <= limits.words)
+        menu = menu if board.technology is None else menu.of_chip
         tables = StageTables(menu, board.memory, tuple(Mode(share, frames) for share in shares) if modes else ())
         return Prices(layers, menu, tables, limits, frames, shares)
 
@@ -157,6 +160,21 @@ class Prices:
             used = self.limits.fractions(self.menu.used(residual), words)
             self._fractions[words, residual] = np.take_along_axis(used, self.menu.order[:, :, None], axis=1)
         return self._fractions[words, residual]
+
+    def first_weights(self, layer: int) -> Ints:
+        """Words of the first tile of a layer's weights, `(A, B)`: all of them, or what a slot of the buffer holds."""
+        shape, values = self.layers[layer], {name: value.numpy() for name, value in self.menu.values.items()}
+        word = values["oc"] * values["ic"] // WORD
+        slots = self.menu.buffers[:, BUFFER_AXES.index("weight_words")].numpy()[self.menu.order] // 2 * word[:, None]
+        if not shape.has_weights:
+            return np.zeros_like(slots)
+        taps = shape.kernel[0] * shape.kernel[1]
+        if shape.per_channel:
+            groups, steps = -(-shape.out_channels // np.minimum(values["oc"], WORD)), -(-taps // values["ic"])
+        else:
+            groups = shape.groups * -(-shape.group_outputs // values["oc"])
+            steps = taps * -(-shape.group_inputs // values["ic"])
+        return np.minimum(slots, (groups * steps * word)[:, None])
 
     def adds(self, layers: Sequence[int]) -> bool:
         """Whether one of the layers adds a residual."""

@@ -13,12 +13,16 @@ from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
 from dna.quantize.random import random_weights
+from dna.search.exact_pipeline import propose
 from dna.search.goal import Fastest, Goal, Limit
 from dna.search.pipeline import PipelineProblem, pipeline_problem
 from dna.search.pipeline_space import pipeline_space
 from dna.search.problem import Budget
 from dna.search.random_search import search
 from dna.search.realise import realise
+from dna.search.searched import chunk_lists
+from dna.search.stage_prices import IDLE_AXES
+from dna.search.stages import dsp_menu
 from tests.search.toy import small_space
 
 CHIP = load_board("asic-45nm")
@@ -116,3 +120,23 @@ def test_an_fpga_has_no_energy():
     of = pipeline_problem(space, load_board("zc706"), Goal("energy"))
     with pytest.raises(UserError, match="energy: board 'zc706' has no energy figures"):
         of.evaluate(of.space.sample(2, torch.Generator().manual_seed(0)))
+
+
+def test_a_chip_has_no_arrays_that_spare_dsps():
+    network = Network("five", LAYERS)
+    lists = {axis.name: axis.values for axis in chunk_lists(network, CHIP).axes}
+    assert [lists[name] for name in IDLE_AXES] == [(0,), (0,), (0,)]
+    fpga = {axis.name: axis.values for axis in chunk_lists(network, load_board("zc706")).axes}
+    assert fpga["packed"] == (0, 1)
+    menu = dsp_menu(LAYERS, 64)
+    plain = menu.of_chip
+    assert all(chunk.packed for chunk in menu.arrays) and not any(chunk.packed for chunk in plain.arrays)
+    assert {(c.oc, c.ic, c.px) for c in plain.arrays} == {(c.oc, c.ic, c.px) for c in menu.arrays}
+
+
+def test_proposals_for_a_chip_fit_it():
+    points = propose(Network("five", LAYERS), CHIP, max_chunks=2, count=3, budget=Budget(seconds=20)).points
+    assert points
+    for point in points:
+        assert not any(chunk.packed or chunk.mac_in_lut or chunk.post_in_lut for chunk in point.chunks)
+        assert sum(chunk.multipliers for chunk in point.chunks) <= CHIP.dsp
