@@ -191,8 +191,8 @@ class _Tiles:
 
 def _tiles(layer: Layer, c: Candidates) -> _Tiles:
     rows, cols = c.lanes_y * c.lane_rows, c.lanes_x * c.lane_cols
-    down, last_rows = _cuts(layer, layer.counted_rows, rows)
-    across, last_cols = _cuts(layer, layer.counted_cols, cols)
+    down, last_rows = cuts(layer, layer.counted_rows, rows)
+    across, last_cols = cuts(layer, layer.counted_cols, cols)
     parts = tile.tiles(layer.group_outputs, c.out_channels)
     slices = tile.ceil_div(layer.kernel[0], c.kernel_rows)
     if not layer.per_channel:
@@ -202,7 +202,7 @@ def _tiles(layer: Layer, c: Candidates) -> _Tiles:
     return _Tiles(rows, cols, down, across, down * across, parts, tiles, slices, last, last_rows, last_cols)
 
 
-def _cuts(layer: Layer, counted: Sequence[int], part: Tensor) -> tuple[Tensor, Tensor]:
+def cuts(layer: Layer, counted: Sequence[int], part: Tensor) -> tuple[Tensor, Tensor]:
     """Tiles of one dimension, and outputs of the last; a mean without padding cuts where windows count differently."""
     runs = [len(counted)]
     if len(layer.window_sizes) > 1:
@@ -352,27 +352,3 @@ def _weight_stream(layer: Layer, c: Candidates, a: Mapping[str, Tensor], t: _Til
 def _last_tile_words(layer: Layer, t: _Tiles, channels: Tensor) -> Tensor:
     words: Tensor = tile.output_words(t.last_rows, t.last_cols, channels)
     return words
-
-
-def network_cycles(terms: Sequence[Terms], values: Mapping[str, Tensor], memory: Memory) -> Tensor:
-    """Cycles of one frame of a chain of layers, int64 `(designs,)`: a recurrence over layers, not tiles.
-
-    `terms`: one per layer, of shape `(designs,)` like the chunks' `values`. Each layer reads the one before.
-    """
-    start, ports = start_cycles(values, memory), values["ports"]
-    instructions = sum((layer.instructions for layer in terms), torch.zeros_like(start))
-    none = torch.zeros_like(start)
-    before, computed, freed, committed = none, start, start, start
-    # The layers' weights include all of the program, of which the first page is there already.
-    words = (instructions * INSTRUCTION_BYTES // WORD_BYTES) * _word_cycles(values, memory)
-    port = start - words.minimum(page_cycles(values, memory))
-    last_start, drain = none, none
-    for layer in terms:
-        port = torch.where(ports == 1, port + layer.inputs + layer.weights, port + layer.weights)
-        ready = before.maximum(freed) + layer.first_weights
-        ended = (committed + layer.head(last_start)).maximum(computed + drain + layer.array).maximum(port)
-        ended = ended.maximum(ready + layer.everything).maximum(computed + layer.turns)
-        before, computed, committed = computed, ended, ended + layer.tail
-        last_start, drain = (layer.down - 1) * layer.rows, layer.drain
-        freed = torch.where(layer.weight_loads > 1, computed - layer.per_weight, before)
-    return committed

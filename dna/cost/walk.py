@@ -1,0 +1,418 @@
+"""The schedule's recurrence over tiles, for batches of designs at once.
+
+`dna.cost.schedule` walks the instructions of one Program. Here all designs of a batch walk the tiles of their layers
+side by side, without a Program: what a tile loads, computes and stores follows from layer and mapping. Where laps of a
+loop have come to take equal times, the rest but for the last two is left out, and all times move on by theirs.
+
+Left out is what rarely matters, and then a cycle here is earlier than there: how deep queues are, and that the bursts
+of a job may differ in length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Memory
+from dna.compile.lowering import Lowered
+from dna.cost.mapping_limits import Candidates
+from dna.cost.walk_engines import PAGE_BODY, PAGE_LOAD, PAGE_WORDS, Engines, Ports, T
+from dna.cost.walk_fields import LEVELS, PLACE, RADIX, table, weight_words
+from dna.network.layer import Layer
+
+MANY_LAPS = 8
+"""Laps after which a loop is cut short even if they did not take equal times: then the shorter of two counts."""
+PHASES = 16
+"""Places in a burst that are told apart: all of them up to bursts of so many words."""
+Fields = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Walked:
+    """Cycles of designs, int64."""
+
+    cycles: Tensor
+    """From the start pulse to done, `(designs,)`."""
+    ends: Tensor
+    """End of each pass, `(passes, designs)`."""
+    layers: Tensor
+    """Last commit of each layer in the last pass, `(layers, designs)`."""
+
+    @property
+    def interval(self) -> Tensor:
+        """Cycles between the ends of the last two passes; of a single pass, all."""
+        return self.ends[-1] - self.ends[-2] if len(self.ends) > 1 else self.cycles
+
+
+def writers(lowered: Lowered) -> dict[str, int]:
+    """By tensor, the last executed layer that writes it or what lies in it; the network's input is not in it."""
+    numbers = {layer.name: number for number, layer in enumerate(lowered.layers)}
+    found = {}
+    for name in lowered.tensors:
+        mine = [numbers[writer] for writer in lowered.writers(name) if writer in numbers]
+        if mine:
+            found[name] = max(mine)
+    return found
+
+
+def network_cycles(
+    layers: Sequence[Layer],
+    mappings: Sequence[Candidates],
+    values: Mapping[str, Tensor],
+    memories: Memory | Sequence[Memory],
+    written: Mapping[str, int],
+    *,
+    frames: int = 1,
+    passes: int = 1,
+) -> Walked:
+    """Cycles of designs of one chunk each that run the executed layers, all tensors in memory.
+
+    `mappings`: by layer, a row per design. `values`: the chunks' parameters, int64 `(designs,)` each. `memories`: one
+    for all designs, or one each. `written`: see `writers`. Each of `passes` passes takes `frames` frames, which share
+    weight loads where the order is "weights". Mappings have to be legal (`mapping_limits.legal`).
+    """
+    count = len(values["px"])
+    each = [memories] * count if isinstance(memories, Memory) else list(memories)
+    found = [torch.zeros(rows, count, dtype=torch.int64) for rows in (1, passes, len(layers))]
+    for outstanding in torch.unique(values["outstanding"]).tolist():
+        ids = torch.nonzero(values["outstanding"] == outstanding)[:, 0]
+        a = {name: value[ids] for name, value in values.items()}
+        fields = table(layers, [c.select(ids) for c in mappings], a, frames, written)
+        walk = _Walk(fields, a, Ports.of(a, [each[i] for i in ids.tolist()]), int(outstanding), frames, passes)
+        for whole, part in zip(found, walk.run(), strict=True):
+            whole[:, ids] = part
+    return Walked(found[0][0], found[1], found[2])
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where in its layer each design is, and which kinds of part and slice that is."""
+
+    frame: Tensor
+    row: Tensor
+    col: Tensor
+    part: Tensor
+    cut: Tensor
+    part_last: Tensor
+    kernel_at: Tensor
+    input_at: Tensor
+    kernel_rows: Tensor
+    last: Tensor
+
+
+def _place(f: Fields, digits: Tensor) -> _Place:
+    turned = f["order"] == 1
+    frame, row = torch.where(turned, digits[1], digits[0]), torch.where(turned, digits[2], digits[1])
+    col, part = torch.where(turned, digits[3], digits[2]), torch.where(turned, digits[0], digits[3])
+    cut = digits[4]
+    kernel_at, input_at = cut // f["slices_in"], cut % f["slices_in"]
+    kernel_rows = torch.where((kernel_at + 1) * f["slices_in"] >= f["slices"], f["kernel_last"], f["kernel_rows"])
+    part_last = part % f["part_of_group"] == f["part_of_group"] - 1
+    last = cut == f["slices"] - 1
+    return _Place(frame, row, col, part, cut, part_last, kernel_at, input_at, kernel_rows, last)
+
+
+class _Walk:
+    def __init__(
+        self, fields: Tensor, a: Mapping[str, Tensor], ports: Ports, outstanding: int, frames: int, passes: int
+    ) -> None:
+        """`fields`: as `walk_fields.table` gives them."""
+        self.layers, _, count = fields.shape
+        self.fields, self.passes = fields, passes
+        body = 1 + fields[:, PLACE["instructions"]].sum(0)
+        pages = ((body - PAGE_INSTRUCTIONS - 1) // PAGE_BODY + 2).clamp(min=1)
+        self.engines = Engines(ports, a["px"] + 1, outstanding, (pages - 1) * PAGE_BODY)
+        self.rows = int(fields[:, PLACE["down"]].max())
+        none, no = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.bool)
+        self.design = torch.arange(count)
+        """Columns of the batch that are still under way."""
+        self.commits = torch.zeros(count, self.layers + 1, frames * self.rows, dtype=torch.int64)
+        """By layer and row of tiles: when its last STORE is seen. One more stands for the network's input."""
+        self.layer, self.number, self.use, self.kernel, self.params = (none.clone() for _ in range(5))
+        """Layer, pass, tiles that used the weight tile before, kernel rows of LAYER, parameter tiles not yet free."""
+        self.active, self.new_input, self.new_layer, self.ahead = ~no, ~no, ~no, no.clone()
+        """`ahead`: the next weight tile was asked for."""
+        self.digits, self.lap = torch.zeros(2, LEVELS, count, dtype=torch.int64).unbind(0)
+        self.snap = torch.zeros(LEVELS, *self.engines.times.shape, dtype=torch.int64)
+        """Of each loop, times at the last lap that was looked at; `lap`: what the one before it took."""
+        self.current = fields[0].clone()
+        self.cycles = none[None].clone()
+        self.ends, self.of_layers = (torch.zeros(n, count, dtype=torch.int64) for n in (passes, self.layers))
+        self.engines.start(self.design)
+
+    def run(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Cycles, ends of passes and of layers, designs in the last dimension."""
+        while len(self.design):
+            self._step()
+            left = int(self.active.sum())
+            if 2 * left <= len(self.design):
+                self._keep(torch.nonzero(self.active)[:, 0])
+        return self.cycles, self.ends, self.of_layers
+
+    def _keep(self, ids: Tensor) -> None:
+        """Go on with these designs alone."""
+        self.engines.select(ids)
+        for name in ("design", "commits", "layer", "number", "use", "kernel", "params"):
+            setattr(self, name, getattr(self, name)[ids])
+        for name in ("active", "new_input", "new_layer", "ahead"):
+            setattr(self, name, getattr(self, name)[ids])
+        for name in ("digits", "lap", "snap", "current"):
+            setattr(self, name, getattr(self, name)[..., ids])
+
+    # ------------------------------------------------------------ one tile
+
+    def _step(self) -> None:
+        """The next tile of every design, in the order of `dna.compile.emit`."""
+        e, f, on = self.engines, dict(zip(PLACE, self.current, strict=True)), self.active
+        p = _place(f, self.digits)
+        after, level, ends = self._after(f)
+        follows = _place(f, after)
+        new_input = ends | ~((f["share"] == 1) & (follows.part % f["part_of_group"] != 0))
+        new_weight = ends | (f["each"] == 1) | (follows.part != p.part)
+        e.layer(on & (self.new_layer | (p.kernel_rows != self.kernel)))
+        self.kernel = p.kernel_rows
+        first = on & self.new_layer & (self.layer == 0)
+        if bool(first.any()):
+            self._load_weights(first, *_weight_tile(f, p), f["address"], "w_free2", "weight")
+        self._load_input(on & self.new_input, f, p)
+        adds = on & p.last & (f["residual"] == 1)
+        if bool(adds.any()):
+            words, bursts, end = self._output(f, p)
+            e.load(adds, "added", e.row("r_free2").maximum(self._written("added", f, p.frame, end)), words, bursts)
+        self._load_ahead(on & ((self.use == e.ports.single) | new_weight) & ~self.ahead, f, p, follows, ends)
+        self._tile(on, f, p, new_input, new_weight)
+        self._store(on & p.last, f, p)
+        moved = on & new_weight
+        e.put(moved & self.ahead, "weight", e.row("next_weight"))
+        self.ahead = self.ahead & ~moved
+        self.use = (self.use + 1) * ~moved
+        self.digits, self.new_input, self.new_layer = after, new_input, ends
+        self._skip(on & ~ends, level)
+        over = torch.nonzero(on & ends)[:, 0]
+        if len(over):
+            self._next_layer(over)
+
+    def _after(self, f: Fields) -> tuple[Tensor, Tensor, Tensor]:
+        """The next tile's digits, the loop that goes on (the outermost at the layer's end), whether the layer ends."""
+        after, level = self.digits.clone(), torch.zeros_like(self.use)
+        carry = torch.ones_like(self.active)
+        for place in range(LEVELS - 1, -1, -1):
+            value = after[place] + carry
+            wraps = value >= f[RADIX[place]]
+            level += place * (carry & ~wraps)
+            after[place] = value * ~wraps
+            carry = carry & wraps
+        return after, level, carry
+
+    def _load_weights(self, mask: Tensor, words: Tensor, params: Tensor, place: Tensor, free: str, into: str) -> None:
+        """WEIGHT, then PARAM, of those that have them."""
+        e = self.engines
+        e.times[e.tiles] += mask
+        e.stream(mask & (words > 0), into, e.row(free), words, place)
+        has = mask & (params > 0)
+        waits = torch.where(self.params > 0, e.row("p_free1"), e.row("p_free2"))
+        e.stream(has, into, waits, params, place + words)
+        self.params = self.params + has
+
+    def _load_ahead(self, due: Tensor, f: Fields, p: _Place, follows: _Place, ends: Tensor) -> None:
+        """The next weight tile, the next layer's included."""
+        each = f["each"] == 1
+        once = (f["order"] == 1) | (f["parts"] == 1)
+        leaves = torch.where(each, ends, (p.part == f["parts"] - 1) & (once | ends))
+        part = torch.where(each, follows.part, (p.part + 1) % f["parts"])
+        cut = follows.cut * each
+        kernel_at, input_at = cut // f["slices_in"], cut % f["slices_in"]
+        rows = torch.where((kernel_at + 1) * f["slices_in"] >= f["slices"], f["kernel_last"], f["kernel_rows"])
+        part_last = part % f["part_of_group"] == f["part_of_group"] - 1
+        last = (cut == f["slices"] - 1) | ~each
+        tile = _Place(p.frame, p.row, p.col, part, cut, part_last, kernel_at, input_at, rows, last)
+        words, params = _weight_tile(f, tile)
+        self._load_weights(
+            due & ~(leaves & (f["has_next"] == 0)),
+            torch.where(leaves, f["next_weights"], words),
+            torch.where(leaves, f["next_params"], params),
+            torch.where(leaves, f["next_address"], _stream_place(f, tile)),
+            "w_free1",
+            "next_weight",
+        )
+        self.ahead = self.ahead | due
+
+    def _load_input(self, mask: Tensor, f: Fields, p: _Place) -> None:
+        origin = p.row * f["tile_rows"] * f["stride_h"] + p.kernel_at * f["kernel_rows"] - f["top"]
+        outputs = f["tile_rows"].minimum(f["out_height"] - p.row * f["tile_rows"]).clamp(min=1)
+        first = origin.clamp(min=0)
+        end = f["in_height"].minimum(origin + (outputs - 1) * f["stride_h"] + p.kernel_rows)
+        left = p.col * f["tile_cols"] * f["stride_w"] - f["left"]
+        outputs = f["tile_cols"].minimum(f["out_width"] - p.col * f["tile_cols"]).clamp(min=1)
+        right = f["in_width"].minimum(left + (outputs - 1) * f["stride_w"] + f["kernel_w"])
+        left = left.clamp(min=0)
+        apart = f["per_channel"] == 1
+        whole = torch.where(apart, p.part_last, p.input_at == f["slices_in"] - 1)
+        groups = torch.where(whole, f["in_last"], f["in_part"])
+        at = (first * f["in_words"] + torch.where(apart, p.part, p.input_at) * f["in_part"]) * f["in_width"] + left
+        rows, cols = (end - first).clamp(min=1), (right - left).clamp(min=1)
+        words, bursts = self._block(at, rows, groups, cols, f["in_width"], f["in_words"])
+        waits = self.engines.row("in_free2").maximum(self._written("source", f, p.frame, end))
+        self.engines.load(mask, "input", waits, words, bursts)
+
+    def _written(self, name: str, f: Fields, frame: Tensor, end: Tensor) -> Tensor:
+        """When all rows above `end` of the tensor were seen to be committed."""
+        at = ((end - 1) // f[f"{name}_rows"]).minimum(f[f"{name}_down"] - 1) + frame * self.rows
+        return self.commits[torch.arange(len(at)), f[name], at]
+
+    def _block(
+        self, at: Tensor, rows: Tensor, groups: Tensor, cols: Tensor, width: Tensor, all_groups: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Words and bursts of a part of a tensor that begins at word `at`."""
+        words, burst = rows * groups * cols, self.engines.ports.burst
+        wide = cols == width
+        run = torch.where(wide, torch.where(groups == all_groups, words, groups * cols), cols)
+        runs = words // run
+        apart = torch.where(wide, width * all_groups, width)
+        bursts = runs * ((at % burst + run - 1) // burst + 1)
+        ids = torch.nonzero((runs > 1) & (apart % burst != 0))[:, 0]
+        if len(ids):
+            bursts[ids] = _cut_runs(at[ids], run[ids], runs[ids], apart[ids], burst[ids])
+        return words, bursts
+
+    def _output(self, f: Fields, p: _Place) -> tuple[Tensor, Tensor, Tensor]:
+        """Words and bursts of an output tile, and the row below it."""
+        top, left = p.row * f["tile_rows"], p.col * f["tile_cols"]
+        end = f["out_height"].minimum(top + f["tile_rows"])
+        cols = f["tile_cols"].minimum(f["out_width"] - left).clamp(min=1)
+        groups = torch.where(p.part_last, f["out_last"], f["out_part"])
+        at = (top * f["out_words"] + p.part * f["out_part"]) * f["out_width"] + left
+        return (*self._block(at, (end - top).clamp(min=1), groups, cols, f["out_width"], f["out_words"]), end)
+
+    def _tile(self, on: Tensor, f: Fields, p: _Place, free_input: Tensor, free_weight: Tensor) -> None:
+        e = self.engines
+        groups = torch.where(p.part_last, f["groups_last"], f["groups"])
+        steps = torch.where(p.input_at == f["slices_in"] - 1, f["steps_last"], f["steps"])
+        idle, post = f["idle"] * p.last, torch.where(p.part_last, f["post_last"], f["post"])
+        cycles = groups * f["pixels"] * (p.kernel_rows * f["kernel_w"] * steps + idle)
+        last, adds = on & p.last, on & p.last & (f["residual"] == 1)
+        freed, ready = e.tile(on, p.last, adds, cycles, idle, post)
+        e.event(on & free_input, "in_free", freed)
+        e.event(on & free_weight, "w_free", freed)
+        e.event(last & free_weight, "p_free", ready)
+        e.event(adds, "r_free", ready)
+        self.params = self.params - (last & free_weight).long()
+
+    def _store(self, mask: Tensor, f: Fields, p: _Place) -> None:
+        words, bursts, _ = self._output(f, p)
+        seen = self.engines.store(mask, words, bursts)
+        ids = torch.nonzero(mask)[:, 0]
+        self.commits[ids, self.layer[ids], (p.frame * self.rows + p.row)[ids]] = seen[ids]
+
+    # ------------------------------------------------------------ laps, layers, passes
+
+    def _skip(self, on: Tensor, level: Tensor) -> None:
+        """Leave out laps of a loop that have come to take equal times."""
+        stride = self.current[PLACE["stride0"] : PLACE["stride0"] + LEVELS].gather(0, level[None])[0]
+        at = self.digits.gather(0, level[None])[0]
+        ids = torch.nonzero(on & (stride > 0) & ((at - 1) % stride.clamp(min=1) == 0) & (at > 0))[:, 0]
+        if not len(ids):
+            return
+        level, at, stride = level[ids], at[ids], stride[ids]
+        now, old, before = self.engines.times[:, ids], self.snap[level, :, ids].T, self.lap[level, ids]
+        self.snap[level, :, ids] = now.T
+        per_lap = now - old
+        taken, laps = per_lap[T["compute"]], (at - 1) // stride
+        self.lap[level, ids] = taken
+        # The last lap but one is walked, for in it the last one's weights are asked for.
+        left = (self.current[level, ids] - 2 - at) // stride
+        go = torch.nonzero((laps > 1) & (left > 0) & ((taken == before) | (laps >= MANY_LAPS)))[:, 0]
+        if len(go):
+            per_lap[T["compute"]] = taken.minimum(before)
+            self._leap(ids[go], level[go], at[go], stride[go] * left[go], left[go], per_lap[:, go])
+
+    def _leap(self, ids: Tensor, level: Tensor, at: Tensor, count: Tensor, laps: Tensor, per_lap: Tensor) -> None:
+        """All times move on by what `laps` laps take, and by the pages that are loaded in them beyond those seen:
+        all of a page where the weights' port never rests, else what is longer than the pause before a weight tile."""
+        e = self.engines
+        page = PAGE_WORDS * e.ports.per_word[ids]
+        body, more = e.times[e.body, ids], per_lap[e.body]
+        seen = _page_loads(body) - _page_loads(body - more)
+        pages = _page_loads(body + laps * more) - _page_loads(body)
+        taken, busy = per_lap[T["compute"]], per_lap[e.busy]
+        pause = (taken - busy - seen * page).clamp(min=0) // per_lap[e.tiles].clamp(min=1)
+        longer = (page - pause).clamp(min=0) * (per_lap[e.held] > 0) * (pages - laps * seen)
+        streamed = laps * busy + pages * page
+        full = (seen > 0) & (taken <= busy + seen * page)
+        cycles = torch.where(full, streamed, streamed.maximum(laps * taken + longer))
+        e.times[: e.body, ids] += cycles
+        e.times[e.body :, ids] += laps * per_lap[e.body :]
+        self.digits[level, ids] += count
+        self._fill(ids, level, at, count, cycles)
+
+    def _fill(self, ids: Tensor, level: Tensor, at: Tensor, count: Tensor, cycles: Tensor) -> None:
+        """Commits of rows or frames that were left out: evenly between those around them."""
+        row_level = 1 + self.current[PLACE["order"], ids]
+        kept = torch.nonzero((level == row_level) | (level == row_level - 1))[:, 0]
+        if not len(kept):
+            return
+        ids, at, count, cycles = ids[kept], at[kept, None], count[kept, None], cycles[kept, None]
+        by_row = (level == row_level)[kept, None]
+        frame = self.digits[row_level[kept] - 1, ids][:, None]
+        place = torch.arange(self.commits.shape[2])[None]
+        frames, rows = place // self.rows, place % self.rows
+        turn = torch.where(by_row, rows, frames)
+        inside = (turn >= at) & (turn < at + count) & (~by_row | (frames == frame))
+        last = torch.where(by_row, frames * self.rows + at - 1, (at - 1) * self.rows + rows)
+        known = self.commits[ids, self.layer[ids]]
+        moved = known.gather(1, last.clamp(max=known.shape[1] - 1)) + (turn - at + 1) * cycles // count
+        self.commits[ids, self.layer[ids]] = torch.where(inside, moved, known)
+
+    def _next_layer(self, ids: Tensor) -> None:
+        self.of_layers[self.layer[ids], self.design[ids]] = self.engines.times[T["committed"], ids]
+        self.layer[ids] += 1
+        over = ids[self.layer[ids] == self.layers]
+        if len(over):
+            self._next_pass(over)
+        self.current[:, ids] = self.fields[self.layer[ids], :, self.design[ids]].T
+
+    def _next_pass(self, ids: Tensor) -> None:
+        e, number, design = self.engines, self.number[ids], self.design[ids]
+        self.ends[number, design] = e.times[T["committed"], ids]
+        before = self.ends[(number - 1).clamp(min=0), design] * (number > 0)
+        self.number[ids] += 1
+        self.layer[ids] = 0
+        final = self.number[ids] == self.passes
+        self.cycles[0, design[final]] = e.done(ids[final])
+        self.active[ids[final]] = False
+        if not bool(final.all()):
+            e.end(ids[~final], before[~final])
+            e.start(ids[~final])
+
+
+def _cut_runs(at: Tensor, run: Tensor, runs: Tensor, apart: Tensor, burst: Tensor) -> Tensor:
+    """Bursts of runs that lie `apart` words from each other: where in a burst they begin comes again and again."""
+    phase = torch.arange(PHASES)[:, None]
+    times = (runs - phase + PHASES - 1) // PHASES
+    return (times.clamp(min=0) * (((at + phase * apart) % burst + run - 1) // burst + 1)).sum(0)
+
+
+def _weight_tile(f: Fields, p: _Place) -> tuple[Tensor, Tensor]:
+    """Stream words of a step's weights and parameters."""
+    groups = torch.where(p.part_last, f["groups_last"], f["groups"])
+    steps = torch.where(p.input_at == f["slices_in"] - 1, f["steps_last"], f["steps"])
+    params = torch.where(p.part_last, f["params_last"], f["params"])
+    return weight_words(f, groups, p.kernel_rows, steps), params * (p.last | (f["has_weights"] == 0))
+
+
+def _stream_place(f: Fields, p: _Place) -> Tensor:
+    """First word of a weight tile in the image: part after part, slice after slice."""
+    group = p.part // f["part_of_group"]
+    place = f["address"] + p.part * f["part_words"] - group * (f["part_words"] - f["last_words"])
+    groups = torch.where(p.part_last, f["groups_last"], f["groups"])
+    row = (f["slices_in"] - 1) * f["steps"] + f["steps_last"]
+    before = p.kernel_at * weight_words(f, groups, f["kernel_rows"], row)
+    return place + before + p.input_at * weight_words(f, groups, p.kernel_rows, f["steps"])
+
+
+def _page_loads(body: Tensor) -> Tensor:
+    """Pages that are loaded before so many instructions."""
+    return (body + PAGE_BODY - PAGE_LOAD) // PAGE_BODY

@@ -1,0 +1,244 @@
+"""The engines of many designs side by side: when each takes its next job (`dna.cost.walk`).
+
+The constants are those of `dna.cost.schedule` and `dna.cost.ports`. A job's bursts are taken to be equal, so that
+the latest ends, as many as are under way, follow from those before without a loop over bursts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Memory
+from dna.accelerator.isa import INSTRUCTION_BYTES, WORD_BYTES
+from dna.cost.dispatch import BOOTSTRAP_DELAY, DONE_DELAY, PAGE_DELAY
+from dna.cost.ports import LONG_AGO, OUTPUT_READ_LATENCY
+from dna.cost.schedule import CAPTURE_STAGES, POST_STAGES
+
+PAGE_WORDS = PAGE_INSTRUCTIONS * INSTRUCTION_BYTES // WORD_BYTES
+PAGE_BODY = PAGE_INSTRUCTIONS - 1
+"""Instructions of a page besides the LOAD of the next one."""
+PAGE_LOAD = 16
+"""Place of that in its page."""
+_TIMES = (
+    *("free0", "server0", "word0", "free1", "server1", "word1", "store_free", "store_server", "issued"),
+    *("sequencer", "next_page", "compute", "drained", "input", "weight", "next_weight", "added", "committed"),
+    *("in_free1", "in_free2", "w_free1", "w_free2", "p_free1", "p_free2", "r_free1", "r_free2", "stored1", "stored2"),
+)
+"""Cycles: ports, the other engines, what was loaded last and the latest two events of each counter. Behind them stand
+the ends of the latest bursts of both read ports and the write port."""
+T = {name: row for row, name in enumerate(_TIMES)}
+
+
+@dataclass(frozen=True, eq=False)
+class Ports:
+    """The ports of each design and the memory behind them, int64 `(designs,)`."""
+
+    single: Tensor
+    """Whether weights come through port 0, bool."""
+    latency: Tensor
+    interval: Tensor
+    write: Tensor
+    beats: Tensor
+    """Per word."""
+    burst: Tensor
+    """Words of a full burst."""
+
+    @staticmethod
+    def of(a: Mapping[str, Tensor], memories: Sequence[Memory]) -> Ports:
+        names = ("read_latency", "beat_interval", "write_latency")
+        latency, interval, write = (torch.tensor([getattr(m, name) for m in memories]) for name in names)
+        burst = a["burst_beats"] * a["port_bytes"] // WORD_BYTES
+        return Ports(a["ports"] == 1, latency, interval, write, WORD_BYTES // a["port_bytes"], burst)
+
+    @property
+    def per_word(self) -> Tensor:
+        return self.interval * self.beats
+
+    def select(self, ids: Tensor) -> Ports:
+        return Ports(*(value[ids] for value in vars(self).values()))
+
+
+class Engines:
+    """All times of a batch, int64 `(rows, designs)`: `T` names rows; masks and ids choose designs."""
+
+    def __init__(self, ports: Ports, walk: Tensor, outstanding: int, last_load: Tensor) -> None:
+        """`walk`: cycles of LAYER. `last_load`: instructions of a pass from which on no page is loaded."""
+        self.ports, self.walk, self.ring, self.last_load = ports, walk, outstanding, last_load
+        self.rings = [len(_TIMES) + port * outstanding for port in range(3)]
+        self.body = len(_TIMES) + 3 * outstanding
+        """Row that counts the instructions of the pass, pages' LOADs aside; those before it are times."""
+        self.busy = self.body + 1
+        """Row that counts the cycles of the weights' port, pages' LOADs aside."""
+        self.held, self.tiles = self.busy + 1, self.busy + 2
+        """Rows that count the cycles in which the array waited for that port alone, and the tiles from there."""
+        self.times = torch.zeros(self.tiles + 1, len(walk), dtype=torch.int64)
+        self.times[len(_TIMES) : self.body] = LONG_AGO
+        self.times[T["sequencer"]] = BOOTSTRAP_DELAY
+
+    def select(self, ids: Tensor) -> None:
+        """Go on with these designs alone."""
+        self.ports, self.walk, self.last_load = self.ports.select(ids), self.walk[ids], self.last_load[ids]
+        self.times = self.times[:, ids]
+
+    def row(self, name: str) -> Tensor:
+        return self.times[T[name]]
+
+    def put(self, mask: Tensor, name: str, value: Tensor) -> None:
+        """New times where the mask is set."""
+        torch.where(mask, value, self.row(name), out=self.row(name))
+
+    def event(self, mask: Tensor, name: str, seen: Tensor) -> None:
+        """A counter goes up; `seen`: from which cycle on."""
+        self.put(mask, f"{name}2", self.row(f"{name}1"))
+        self.put(mask, f"{name}1", seen)
+
+    # ------------------------------------------------------------ sequencer
+
+    def count(self, mask: Tensor) -> None:
+        """An instruction was handed out; behind some of them comes the LOAD of the next page, or that page."""
+        sequencer, body = self.row("sequencer"), self.times[self.body]
+        sequencer += mask
+        body += mask
+        place = body % PAGE_BODY
+        due = torch.nonzero(mask & (place == PAGE_LOAD) & (body < self.last_load))[:, 0]
+        if len(due):
+            self.times[T["next_page"], due] = self._page(due)
+        enters = mask & (place == 0)
+        torch.maximum(sequencer, self.row("next_page") * enters, out=sequencer)
+
+    def _page(self, ids: Tensor) -> Tensor:
+        """The LOAD of a page of the program; returns the first cycle in which an instruction of it is handed out."""
+        words = torch.full_like(ids, PAGE_WORDS)
+        seen = self._read(ids, True, torch.zeros_like(words), words, words // self.ports.burst[ids])
+        self.times[T["sequencer"], ids] += 1
+        return seen - 1 + PAGE_DELAY
+
+    def start(self, ids: Tensor) -> None:
+        """A pass begins: the bootstrap LOAD of page 0."""
+        page = self._page(ids)
+        self.times[T["sequencer"], ids] = self.times[T["sequencer"], ids].maximum(page)
+        self.times[self.body, ids] = 0
+
+    def end(self, ids: Tensor, before: Tensor) -> None:
+        """END of a pass that is not the last; `before`: when all passes before it were committed."""
+        self.times[T["sequencer"], ids] = self.times[T["sequencer"], ids].maximum(before) + 1
+
+    def done(self, ids: Tensor) -> Tensor:
+        """END of the last pass, all being idle: the cycle of done."""
+        names = ("committed", "compute", "sequencer")
+        return torch.stack([self.times[T[name], ids] for name in names]).amax(0) + DONE_DELAY
+
+    # ------------------------------------------------------------ ports
+
+    def load(self, mask: Tensor, into: str, waits: Tensor, words: Tensor, bursts: Tensor) -> None:
+        """A LOAD of INPUT or RESIDUAL."""
+        ids = torch.nonzero(mask)[:, 0]
+        through = mask & self.ports.single
+        self.times[self.busy] += words * self.ports.per_word * through
+        self.times[self.tiles] += through
+        self.times[T[into], ids] = self._read(ids, False, waits[ids], words[ids], bursts[ids])
+        self.count(mask)
+
+    def stream(self, mask: Tensor, into: str, waits: Tensor, words: Tensor, place: Tensor) -> None:
+        """A LOAD of consecutive words from word `place` on, on the weights' port."""
+        ids = torch.nonzero(mask)[:, 0]
+        if len(ids):
+            words, burst = words[ids], self.ports.burst[ids]
+            self.times[self.busy, ids] += words * self.ports.per_word[ids]
+            bursts = (place[ids] % burst + words - 1) // burst + 1
+            self.times[T[into], ids] = self._read(ids, True, waits[ids], words, bursts)
+            self.count(mask)
+
+    def _read(self, ids: Tensor, streams: bool, waits: Tensor, words: Tensor, bursts: Tensor) -> Tensor:
+        """A LOAD on port 0 or the weights' port; returns the cycle in which its counter is seen."""
+        p, number = self.ports.select(ids), torch.arange(self.ring)[:, None]
+        port = (~p.single).long() if streams else torch.zeros_like(ids)
+        rows = T["free0"] + 3 * port + torch.arange(3)[:, None]
+        ring_rows = self.rings[0] + self.ring * port + number
+        (free, server, _), ring = self.times[rows, ids].unbind(0), self.times[ring_rows, ids]
+        popped = waits.maximum(free).maximum(self.times[T["sequencer"], ids] + 1)
+        cycles = words * p.per_word
+        enter = (popped + number).maximum(ring) + 1
+        served = number * cycles // bursts
+        end = ((enter - served).cummax(0).values + 1 + p.latency).maximum(server)
+        end = end + (number + 1) * cycles // bursts - p.interval
+        after, entered = self._under_way(ring, enter, end, bursts, cycles, p.latency + 2 - p.interval)
+        last_word = after[-1] + 1
+        self.times[rows, ids] = torch.stack([entered, after[-1] + p.interval, last_word])
+        self.times[ring_rows, ids] = after
+        return last_word + 1
+
+    def _under_way(
+        self, ring: Tensor, enter: Tensor, end: Tensor, bursts: Tensor, cycles: Tensor, turn: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Ends of the latest bursts after a job, and the entry of its last one, from `enter` and `end` of its first.
+
+        `turn`: from the end of a burst to that of the one in its place, beside its own cycles.
+        """
+        at = bursts - 1 - self.ring + torch.arange(self.ring + 1)[:, None]
+        turns = at.clamp(min=0) // self.ring
+        place = at - turns * self.ring + self.ring
+        later = (turns * (turn + cycles // bursts)).maximum(turns * self.ring * cycles // bursts)
+        ends = torch.cat([ring, end]).gather(0, place) + later
+        entered = enter.gather(0, (bursts - 1).clamp(max=self.ring - 1)[None])[0]
+        return ends[1:], torch.where(bursts > self.ring, ends[0] + 1, entered)
+
+    def store(self, mask: Tensor, words: Tensor, bursts: Tensor) -> Tensor:
+        """A STORE of what the post lanes finished last; returns the cycle in which it is seen to be committed."""
+        p, number = self.ports, torch.arange(self.ring)[:, None]
+        ring = self.times[self.rings[2] : self.rings[2] + self.ring]
+        popped = (self.row("sequencer") + 1).maximum(self.row("drained")).maximum(self.row("store_free"))
+        cycles, issues, delay = words * p.per_word, words * p.beats, OUTPUT_READ_LATENCY + 3
+        enter = (popped + number).maximum(ring) + 1
+        paced = number * issues // bursts
+        issue = (enter + 1 - paced).cummax(0).values.maximum(self.row("issued") + p.beats) + paced
+        served = number * cycles // bursts
+        end = (issue + delay - served).cummax(0).values.maximum(self.row("store_server"))
+        end = end + (number + 1) * cycles // bursts - p.interval + p.write
+        after, entered = self._under_way(ring, enter, end, bursts, cycles, p.write + delay + 2 - p.interval)
+        final = issue.gather(0, (bursts - 1).clamp(max=self.ring - 1)[None])[0]
+        issued = torch.where(bursts > self.ring, entered + 1, final) + issues // bursts - p.beats
+        ring.copy_(torch.where(mask, after, ring))
+        self.put(mask, "store_free", entered)
+        self.put(mask, "store_server", after[-1] + p.interval - p.write)
+        self.put(mask, "issued", issued)
+        self.event(mask, "stored", issued + delay)
+        self.put(mask, "committed", after[-1] + 2)
+        self.count(mask)
+        return self.row("committed")
+
+    # ------------------------------------------------------------ compute
+
+    def layer(self, mask: Tensor) -> None:
+        """LAYER, on read port 0 and in front of the array."""
+        shown = self.row("sequencer") + 1
+        started = shown.maximum(self.row("word0") + 1).maximum(self.row("free0")) + 1
+        self.put(mask, "free0", started + self.walk + 1)
+        popped = shown.maximum(self.row("compute")).maximum(self.row("drained")) + self.walk
+        self.put(mask, "compute", popped + 1)
+        self.count(mask)
+
+    def tile(
+        self, mask: Tensor, last: Tensor, adds: Tensor, cycles: Tensor, idle: Tensor, post: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """A TILE; returns the cycles from which on its operands' slots and its output are seen to be free, and ready.
+
+        `last`: its sums go to the post lanes; `adds`: with a residual.
+        """
+        start = (self.row("sequencer") + 1).maximum(self.row("compute"))
+        single, inputs = self.ports.single, self.row("input")
+        start = start.maximum(self.row("stored2") * last).maximum(self.row("added") * adds)
+        start = start.maximum(inputs * ~single)
+        held = (self.row("weight").maximum(inputs * single) - start).clamp(min=0) * mask
+        self.times[self.held] += held
+        end = start + held + cycles
+        captured = end - idle + CAPTURE_STAGES
+        ready = captured + post + POST_STAGES + 1
+        self.put(mask, "compute", end + 1)
+        self.put(mask, "drained", torch.where(last, ready, captured))
+        self.count(mask)
+        return end + 1, ready

@@ -1,0 +1,192 @@
+"""What the walk over tiles (`dna.cost.walk`) knows of a layer: its loop nest and the sizes of its tiles, by design."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from dna.accelerator import tile
+from dna.accelerator.isa import WORD_BYTES
+from dna.cost.cycles import cuts
+from dna.cost.mapping_limits import Candidates, last_idle, strides
+from dna.network.layer import Layer
+
+LEVELS = 5
+"""Loops of a layer, outermost first. Order inputs: frame, row, column, part, slice; weights: part first."""
+RADIX = tuple(f"radix{level}" for level in range(LEVELS))
+STRIDE = tuple(f"stride{level}" for level in range(LEVELS))
+FIELDS = (
+    *RADIX,
+    *STRIDE,
+    *("order", "parts", "part_of_group", "slices", "slices_in", "share", "each", "down"),
+    *("in_height", "in_width", "out_height", "out_width", "top", "left", "stride_h", "stride_w", "kernel_w"),
+    *("tile_rows", "tile_cols", "per_channel", "residual", "has_weights", "in_words", "out_words"),
+    *("kernel_rows", "kernel_last", "steps", "steps_last", "groups", "groups_last", "in_part", "in_last"),
+    *("out_part", "out_last", "params", "params_last", "post", "post_last", "idle", "pixels", "word", "pairs"),
+    *("source", "source_rows", "source_down", "added", "added_rows", "added_down"),
+    *("next_weights", "next_params", "has_next", "part_words", "last_words", "address", "next_address", "instructions"),
+)
+"""`stride`: laps of a loop that are compared with as many before, 0 where the loop is short. `part`: a tile of output
+channels. `_last`: of the last part, kernel slice or input slice. `share`: parts of a group use one input tile; `each`:
+every step has weights of its own. `word`: stream words per weight buffer word. `source`: number of the layer that the
+input waits for; `added`: the same for the residual. `address`: of the layer's streams in the image."""
+PLACE = {name: row for row, name in enumerate(FIELDS)}
+
+
+def table(
+    layers: Sequence[Layer],
+    mappings: Sequence[Candidates],
+    a: Mapping[str, Tensor],
+    frames: int,
+    written: Mapping[str, int],
+) -> Tensor:
+    """All fields, int64 `(layers, fields, designs)`. `mappings`: one row per design each."""
+    rows = [_fields(layer, c, a, frames) for layer, c in zip(layers, mappings, strict=True)]
+    nothing = len(layers)
+    address = torch.tensor(0)
+    for row in rows:
+        row["part_words"], row["last_words"] = _part_words(row, ""), _part_words(row, "_last")
+        row["address"] = address
+        several = row["part_of_group"] - 1
+        address = address + row["parts"] // row["part_of_group"] * (several * row["part_words"] + row["last_words"])
+    for index, layer in enumerate(layers):
+        row = rows[index]
+        for name, tensor in (("source", layer.input), ("added", layer.residual)):
+            writer = written.get(tensor or "", nothing)
+            row[name] = torch.tensor(writer)
+            known = rows[writer] if writer < nothing else row
+            row[f"{name}_rows"], row[f"{name}_down"] = known["tile_rows"], known["down"]
+        follower = rows[(index + 1) % nothing]
+        row["next_weights"], row["next_params"] = _first_weights(follower)
+        row["next_address"] = follower["address"]
+        row["has_next"] = torch.tensor(int(index + 1 < nothing))
+    shape = a["px"].shape
+    return torch.stack([torch.stack([row[name].expand(shape) for name in FIELDS]) for row in rows])
+
+
+def _part_words(row: Mapping[str, Tensor], which: str) -> Tensor:
+    """Stream words of the weights and parameters of all slices of a part."""
+    rows = (row["slices"] // row["slices_in"] - 1) * row["kernel_rows"] + row["kernel_last"]
+    steps = (row["slices_in"] - 1) * row["steps"] + row["steps_last"]
+    return weight_words(row, row[f"groups{which}"], rows, steps) + row[f"params{which}"]
+
+
+def _strides(row: Mapping[str, Tensor], burst: Tensor) -> dict[str, Tensor]:
+    """Two slots take turns, so laps of single tiles are compared in pairs; columns of tiles after as many as begin in
+    different places of a burst."""
+    inner, found = torch.ones_like(row["parts"]), {}
+    places = burst // torch.gcd(row["tile_cols"], burst)
+    for level in range(LEVELS - 1, -1, -1):
+        stride = 1 + (inner == 1).long()
+        stride = torch.where(row["order"] + 2 == level, stride.maximum(places), stride)
+        found[STRIDE[level]] = stride * (row[RADIX[level]] >= 3 + 3 * stride)
+        inner = inner * row[RADIX[level]]
+    return found
+
+
+def _first_weights(row: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Stream words of a layer's first weight tile: weights, parameters."""
+    one = row["parts"] == 1
+    ends = row["slices"] == 1
+    last_part = one | (row["part_of_group"] == 1)
+    weights = weight_words(
+        row,
+        torch.where(last_part, row["groups_last"], row["groups"]),
+        torch.where(row["slices"] <= row["slices_in"], row["kernel_last"], row["kernel_rows"]),
+        torch.where(row["slices_in"] == 1, row["steps_last"], row["steps"]),
+    )
+    params = torch.where(last_part, row["params_last"], row["params"])
+    return weights, torch.where(ends | (row["has_weights"] == 0), params, 0)
+
+
+def weight_words(row: Mapping[str, Tensor], groups: Tensor, kernel_rows: Tensor, steps: Tensor) -> Tensor:
+    """Stream words of a weight tile; 0 without weights."""
+    taps = kernel_rows * row["kernel_w"]
+    depth = torch.where(row["per_channel"] == 1, -(-taps // row["pairs"]), taps * steps)
+    return row["has_weights"] * groups * depth * row["word"]
+
+
+def _fields(layer: Layer, c: Candidates, a: Mapping[str, Tensor], frames: int) -> dict[str, Tensor]:
+    per_channel = int(layer.per_channel)
+    stride_h, stride_w = strides(layer)
+    tile_rows, tile_cols = c.lanes_y * c.lane_rows, c.lanes_x * c.lane_cols
+    down, _ = cuts(layer, layer.counted_rows, tile_rows)
+    across, _ = cuts(layer, layer.counted_cols, tile_cols)
+    of_group = tile.tiles(layer.group_outputs, c.out_channels)
+    parts = of_group * layer.groups
+    kernels = tile.ceil_div(layer.kernel[0], c.kernel_rows)
+    slices_in = torch.ones_like(kernels) if layer.per_channel else tile.ceil_div(layer.group_inputs, c.in_channels)
+    slices = kernels * slices_in
+    last = layer.group_outputs - (of_group - 1) * c.out_channels
+    last_in = layer.group_inputs - (slices_in - 1) * c.in_channels
+    if len(layer.window_sizes) > 1:
+        # Tiles end where windows count differently; taken to be alike, and none larger than it is.
+        tile_rows, tile_cols = (layer.out_height // down).clamp(min=1), (layer.out_width // across).clamp(min=1)
+    many = torch.full_like(down, frames)
+    inputs = (many, down, across, parts, slices)
+    weights = (parts, many, down, across, slices)
+    turned = c.order == 1
+    share = (slices == 1) & ~(turned & (frames * down * across > 1)) & (not layer.per_channel)
+    lanes = c.lanes_y * c.lanes_x
+    found: dict[str, Tensor | int] = {
+        **{name: torch.where(turned, w, i) for name, w, i in zip(RADIX, weights, inputs, strict=True)},
+        "order": c.order,
+        "parts": parts,
+        "part_of_group": of_group,
+        "slices": slices,
+        "slices_in": slices_in,
+        "share": share.long(),
+        "each": ((slices > 1) & layer.has_weights).long(),
+        "down": down,
+        "in_height": layer.in_height,
+        "in_width": layer.in_width,
+        "out_height": layer.out_height,
+        "out_width": layer.out_width,
+        "top": layer.padding[0],
+        "left": layer.padding[1],
+        "stride_h": stride_h,
+        "stride_w": stride_w,
+        "kernel_w": layer.kernel[1],
+        "tile_rows": tile_rows,
+        "tile_cols": tile_cols,
+        "per_channel": per_channel,
+        "residual": int(layer.residual is not None),
+        "has_weights": int(layer.has_weights),
+        "in_words": tile.channel_words(layer.in_channels),
+        "out_words": tile.channel_words(layer.out_channels),
+        "kernel_rows": c.kernel_rows,
+        "kernel_last": layer.kernel[0] - (kernels - 1) * c.kernel_rows,
+        "steps": tile.steps(c.in_channels, a["ic"], per_channel),
+        "steps_last": tile.steps(last_in, a["ic"], per_channel),
+        "groups": tile.output_groups(c.out_channels, a["oc"], per_channel),
+        "groups_last": tile.output_groups(last, a["oc"], per_channel),
+        "in_part": tile.channel_words(c.out_channels if layer.per_channel else c.in_channels),
+        "in_last": tile.channel_words(last if layer.per_channel else last_in),
+        "out_part": tile.channel_words(c.out_channels),
+        "out_last": tile.channel_words(last),
+        "params": tile.param_stream_words(tile.param_buffer_words(c.out_channels, a["post_lanes"]), a["post_lanes"]),
+        "params_last": tile.param_stream_words(tile.param_buffer_words(last, a["post_lanes"]), a["post_lanes"]),
+        "post": lanes * tile.post_slices_last(c.out_channels, a["oc"], a["post_lanes"], per_channel),
+        "post_last": lanes * tile.post_slices_last(last, a["oc"], a["post_lanes"], per_channel),
+        "idle": last_idle(layer, c, a),
+        "pixels": c.lane_rows * c.lane_cols,
+        "word": a["oc"] * a["ic"] // WORD_BYTES,
+        "pairs": a["ic"],
+    }
+    row = {name: torch.as_tensor(value) for name, value in found.items()}
+    row["instructions"] = _instructions(row, many * down * across * parts)
+    return {**row, **_strides(row, a["burst_beats"] * a["port_bytes"] // WORD_BYTES)}
+
+
+def _instructions(row: Mapping[str, Tensor], outputs: Tensor) -> Tensor:
+    """Instructions of a layer that has so many output tiles."""
+    tiles = outputs * row["slices"]
+    layers = torch.where(row["kernel_last"] == row["kernel_rows"], 1, 2 * outputs)
+    inputs = torch.where(row["share"] == 1, outputs // row["part_of_group"], tiles)
+    turned = (row["order"] == 1) | (row["parts"] == 1)
+    weights = torch.where(row["each"] == 1, tiles, torch.where(turned, row["parts"], outputs))
+    params = torch.where(row["each"] == 1, outputs, weights)
+    loads = inputs + weights * row["has_weights"] + params + outputs * row["residual"]
+    return layers + loads + tiles + outputs
