@@ -141,11 +141,7 @@ def choices(layer: Layer, px: int, fine: bool, sums: bool) -> Choices:
     `fine`: also those with small tiles, with which the next layer, or one in another chunk, can begin early. `sums`:
     also slices that need a buffer for partial sums.
     """
-    everything = _all_pixels(layer, px)
-    front = everything.select(_front(_pixel_costs(layer, everything, fine or sums)))
-    single = everything.select(torch.nonzero(everything.lane_rows * everything.lane_cols == 1)[:, 0])
-    if len(single.rows):
-        single = single.select(_front(_pixel_costs(layer, single, fine)))
+    front, single = _kept_pixels(_window_of(layer), px, fine or sums)
     whole, sliced = _whole_channels(layer), _sliced_channels(layer, sums)
     pixels = Pixels(*(torch.cat([getattr(front, f.name), getattr(single, f.name)]) for f in fields(Pixels)))
     rows = torch.tensor(whole + sliced)
@@ -157,6 +153,22 @@ def choices(layer: Layer, px: int, fine: bool, sums: bool) -> Choices:
         pairs.append(torch.cartesian_prod(torch.tensor(cut_pixels), torch.arange(k, k + len(sliced))).reshape(-1, 2))
     both = torch.cat(pairs)
     return _geometry(layer, pixels, channels, both[:, 0].contiguous(), both[:, 1].contiguous())
+
+
+def _window_of(layer: Layer) -> Layer:
+    """A layer with the same pixels and windows, but one channel."""
+    changes = {"op": "avgpool", "in_channels": 1, "out_channels": 1, "groups": 1, "residual": None, "parts": ()}
+    return layer.renamed(**changes)
+
+
+@lru_cache(maxsize=2048)
+def _kept_pixels(layer: Layer, px: int, fine: bool) -> tuple[Pixels, Pixels]:
+    """The cuts of the pixels that stay, of all and of those with a pixel per lane."""
+    everything = _all_pixels(layer, px)
+    single = everything.select(torch.nonzero(everything.lane_rows * everything.lane_cols == 1)[:, 0])
+    if len(single.rows):
+        single = single.select(_front(_pixel_costs(layer, single, fine)))
+    return everything.select(_front(_pixel_costs(layer, everything, fine))), single
 
 
 def _all_pixels(layer: Layer, px: int) -> Pixels:
