@@ -131,7 +131,7 @@ def searcher_rows(space: str, most: int, best: Solution) -> list[Row]:
         }
         text = f"{space}, {most} multipliers: {name} search, median gap to the optimum"
         gap = median(gaps)
-        rows.append(Row(text, round(gap, 4) if gap < float("inf") else "none feasible", "fraction", "", extra))
+        rows.append(Row(text, round(gap, 4) if gap < float("inf") else "no design in most runs", "fraction", "", extra))
     return rows
 
 
