@@ -145,7 +145,6 @@ class Prices:
     ) -> Prices:
         """`modes`: all shares are priced when one of them is."""
         shares = tuple(s for s in SHARES if 1 / s <= limits.words)
-        menu = menu if board.technology is None else menu.of_chip
         tables = StageTables(menu, board.memory, tuple(Mode(share, frames) for share in shares) if modes else ())
         return Prices(layers, menu, tables, limits, frames, shares)
 

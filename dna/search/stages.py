@@ -92,12 +92,6 @@ class Menu:
     def shape(self) -> tuple[int, int]:
         return len(self.arrays), len(self.buffers)
 
-    @cached_property
-    def of_chip(self) -> Menu:
-        """The arrays as a chip has them, where nothing is gained by sharing DSPs or leaving them out."""
-        plain = (replace(chunk, packed=False, mac_in_lut=False, post_in_lut=False) for chunk in self.arrays)
-        return Menu(tuple(dict.fromkeys(plain)), self.levels)
-
 
 def dsp_menu(
     layers: Sequence[Layer],

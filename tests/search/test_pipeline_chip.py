@@ -13,7 +13,6 @@ from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
 from dna.quantize.random import random_weights
-from dna.search.exact_pipeline import propose
 from dna.search.goal import Fastest, Goal, Limit
 from dna.search.pipeline import PipelineProblem, pipeline_problem
 from dna.search.pipeline_space import pipeline_space
@@ -22,7 +21,6 @@ from dna.search.random_search import search
 from dna.search.realise import realise
 from dna.search.searched import chunk_lists
 from dna.search.stage_prices import IDLE_AXES
-from dna.search.stages import dsp_menu
 from tests.search.toy import small_space
 
 CHIP = load_board("asic-45nm")
@@ -128,15 +126,3 @@ def test_a_chip_has_no_arrays_that_spare_dsps():
     assert [lists[name] for name in IDLE_AXES] == [(0,), (0,), (0,)]
     fpga = {axis.name: axis.values for axis in chunk_lists(network, load_board("zc706")).axes}
     assert fpga["packed"] == (0, 1)
-    menu = dsp_menu(LAYERS, 64)
-    plain = menu.of_chip
-    assert all(chunk.packed for chunk in menu.arrays) and not any(chunk.packed for chunk in plain.arrays)
-    assert {(c.oc, c.ic, c.px) for c in plain.arrays} == {(c.oc, c.ic, c.px) for c in menu.arrays}
-
-
-def test_proposals_for_a_chip_fit_it():
-    points = propose(Network("five", LAYERS), CHIP, max_chunks=2, count=3, budget=Budget(seconds=20)).points
-    assert points
-    for point in points:
-        assert not any(chunk.packed or chunk.mac_in_lut or chunk.post_in_lut for chunk in point.chunks)
-        assert sum(chunk.multipliers for chunk in point.chunks) <= CHIP.dsp
