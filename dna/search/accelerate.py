@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from math import ceil
 from typing import Any
 
 from dna.accelerator.board import Board
@@ -17,13 +18,14 @@ from dna.accelerator.mapping import Mapping as LayerMappings
 from dna.compile.lowering import lower
 from dna.errors import UserError
 from dna.network.network import Network
-from dna.search.accelerator import space_for
+from dna.search import exact
+from dna.search.accelerator import problem, space_for
 from dna.search.constraints import Constraints
 from dna.search.exact_pipeline import propose
 from dna.search.finish import Finished, costs, finish
-from dna.search.goal import CONSTRAINED, Goal
+from dna.search.goal import CONSTRAINED, Fastest, Goal
 from dna.search.keep import Kept, settle
-from dna.search.methods import SEARCHERS
+from dna.search.methods import SEARCHERS, default
 from dna.search.one_chunk import solve_one_chunk, steady_cycles
 from dna.search.outline import outline
 from dna.search.pipeline import pipeline_problem
@@ -35,8 +37,9 @@ from dna.search.searched import SEARCHED_CHUNKS, searched
 
 METHODS = (*SEARCHERS, "exact")
 """How points are proposed."""
-SEARCHING = 0.5
+SEARCHING = 0.7
 """Part of the time in which points are proposed; the rest finishes them by the exact schedule."""
+SINGLE_SECONDS = 4.0
 LEAST_SECONDS = 2.0
 """Time for proposals, whatever the budget: with less, there might be none."""
 RELAXED_SECONDS = 3.0
@@ -181,7 +184,22 @@ def _proposed(
         if points:
             yield points, found, ()
         why = "found none that keeps all limits" if points else f"found none in {found.seconds:.0f} s"
-    yield *_sampled(task, "counterfactual", budget, seed), (f"the exact method {why}; counterfactual searched instead",)
+    points, found = _sampled(task, None, budget, seed)
+    points += _single_point(task)
+    notice = f"the exact method for pipelines {why}; {found.method} searched runs of layers instead"
+    yield points, found, (notice,)
+
+
+def _single_point(task: Task) -> list[Point]:
+    """The best single chunk found in a few seconds, where one may be the answer: no search shall end in less."""
+    if not task.constraints.plain or 1 not in task.constraints.numbers(1):
+        return []
+    layers = lower(task.network).layers
+    result = exact.search(problem(layers, task.within, Fastest()), Budget(seconds=SINGLE_SECONDS))
+    chunk = space_for(layers, task.board).chunk(result.design)
+    needed = chunk.ports * chunk.port_bytes
+    share = max(1, ceil(needed / task.within.carried))
+    return [Point((chunk,), (share,), (0,) * len(layers))] if result.feasible else []
 
 
 def _exact(task: Task, budget: Budget) -> tuple[list[Point], Found]:
@@ -198,10 +216,15 @@ def _exact(task: Task, budget: Budget) -> tuple[list[Point], Found]:
     return points, Found("exact", 0, seconds, cost, best.lower_bound_cycles, best.trace)
 
 
-def _sampled(task: Task, method: str, budget: Budget, seed: int) -> tuple[list[Point], Found]:
-    """The best point of a method that prices one design after the other. UserError if it is not feasible."""
+def _sampled(task: Task, method: str | None, budget: Budget, seed: int) -> tuple[list[Point], Found]:
+    """The best point of a method that prices one design after the other, by default of the one that suits the problem.
+    UserError if it is not feasible."""
     space = searched(task.network, task.board, task.constraints)
-    result = SEARCHERS[method](pipeline_problem(space, task.board, task.goal), budget, seed)
+    of = pipeline_problem(space, task.board, task.goal)
+    method, search = default(of) if method is None else (method, SEARCHERS[method])
+    result = search(of, budget, seed)
+    if not result.feasible and method == "exact":  # it says that there is none, not which one comes closest
+        method, result = "counterfactual", SEARCHERS["counterfactual"](of, budget, seed)
     if not result.feasible:
         raise UserError(_explained(task, result.ratios, seed))
     trace = tuple(zip(result.times, (cost for _, cost in result.trace), strict=True))
@@ -247,8 +270,8 @@ def _explained(task: Task, ratios: Mapping[str, float], seed: int) -> str:
 def _possible_without(task: Task, key: str, seed: int) -> bool:
     """Whether a short search finds a design where one constraint is dropped."""
     less = replace(task, constraints=task.constraints.without(key))
-    problem = pipeline_problem(searched(less.network, less.board, less.constraints), less.board, less.goal)
-    return SEARCHERS["counterfactual"](problem, Budget(seconds=RELAXED_SECONDS), seed).feasible
+    of = pipeline_problem(searched(less.network, less.board, less.constraints), less.board, less.goal)
+    return SEARCHERS["counterfactual"](of, Budget(seconds=RELAXED_SECONDS), seed).feasible
 
 
 def search_figures(solved: Solved, board: Board) -> dict[str, Any]:

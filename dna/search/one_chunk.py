@@ -26,8 +26,8 @@ from dna.search.accelerator import AcceleratorProblem, explain, problem
 from dna.search.goal import Goal
 from dna.search.mapping_space import decode, solve_mappings
 from dna.search.methods import SEARCHERS
+from dna.search.outline import outline
 from dna.search.problem import Budget, SearchResult
-from dna.search.refine import blank_weights
 from dna.search.space import BUFFER_WORDS, INPUT_CHANNELS, PARAM_WORDS, POST_LANES, WEIGHT_WORDS, Space
 
 METHODS: dict[str, Callable[[Any, Budget, int], SearchResult]] = {**SEARCHERS, "exact": exact.search}
@@ -132,7 +132,7 @@ def frame_cycles(network: Network, weights: Weights, board: Board, chunk: Chunk,
 
 def steady_cycles(network: Network, board: Board, chunk: Chunk, mapping: Mapping) -> int:
     """From frame to frame in steady state, by the exact schedule."""
-    program = compile_design(network, blank_weights(network), Accelerator((chunk,)), mapping)
+    program = outline(network, Accelerator((chunk,)), mapping)
     return schedule(program, board.memory, PASSES).interval
 
 

@@ -25,7 +25,7 @@ from dna.search.problem import Budget
 from dna.search.refine import blank_weights
 
 RANDOM_DESIGNS = 50
-EXACT_SECONDS = 8.0
+EXACT_SECONDS = 5.0
 """Most time for the best single chunk."""
 
 
