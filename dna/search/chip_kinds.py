@@ -28,15 +28,15 @@ Ints = NDArray[np.int64]
 
 CHIP_LEVELS = ((512, 1024, 2048), (256, 512, 1024, 2048, 4096), (64, 512), (512, 1024, 2048))
 """Depths of the buffers of a chunk with a link."""
-SPLITS = ((2, 6), (6, 2), (3, 6), (6, 3), (4, 12), (12, 4), (6, 12), (12, 12))
+SPLITS = ((2, 6), (2, 16), (3, 6), (3, 16), (4, 12), (6, 3), (12, 4), (6, 12), (12, 12))
 """Intervals of the beats of the weights' and the tensors' port."""
 LINKS = (8192, 16384, 32768)
 """Words of a link from a chunk to itself."""
 
 
-def point_share(intervals: tuple[int, int]) -> int:
-    """The interval that two ports with these have in common: as in `Point`, for all ports of a chunk together."""
-    return int(2 / (1 / intervals[0] + 1 / intervals[1]) + 1e-9)
+def carried(intervals: tuple[int, int]) -> float:
+    """Words per cycle of two ports with these."""
+    return 1 / intervals[0] + 1 / intervals[1]
 
 
 def link_blocks(words: int) -> int:
@@ -146,18 +146,24 @@ class OnChip:
         return {split: self._sums(split, never) for split in SPLITS if self._possible(split)}
 
     def _possible(self, split: tuple[int, int]) -> bool:
-        return 1 / split[0] + 1 / split[1] <= self.prices.limits.words
+        return carried(split) <= self.prices.limits.words
 
     def _sums(self, split: tuple[int, int], never: set[str]) -> tuple[Ints, Ints, Ints]:
         count = len(self.prices.layers)
-        each = np.stack([self._cycles(n, split, never) for n in range(count)])
+        alone = np.stack([self._cycles(n, split, never) for n in range(count)])
+        # A slot for weights is free when the layer before the last one is done: a layer hides the next one's load.
+        each = alone.copy()
+        for n in range(count - 1):
+            groups = self.prices.frames // self.batches[n + 1]
+            each[n] = np.maximum(each[n], self.prices.first_weights(n + 1) * split[0] * groups)
         before, behind = (np.zeros((count + 1, *self.prices.menu.shape), np.int64) for _ in range(2))
         for cut in range(1, count):
             cut_through = {name for name, writer, last in self.chip if writer < cut <= last}
             for n in {n for name in cut_through for n in self._readers(name) if n >= cut}:
-                before[cut] += self._cycles(n, split, never | cut_through) - each[n]
+                before[cut] += self._cycles(n, split, never | cut_through) - alone[n]
             for n in {self.tensors.numbers[name] for name in cut_through}:
-                behind[cut] += self._cycles(n, split, never | cut_through) - each[n]
+                behind[cut] += self._cycles(n, split, never | cut_through) - alone[n]
+            behind[cut] += alone[cut - 1] - each[cut - 1]
         sums = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
         return sums, before, behind
 
@@ -175,7 +181,7 @@ class OnChip:
     def least(self, layer: int, weights: Floats) -> Floats:
         # The fastest weights for the least bandwidth: less than any split takes.
         mode = Mode(min(split[0] for split in SPLITS), self.batches[layer], chip_in=True, chip_out=True)
-        return self.prices.least(layer, [(mode, 2 / max(point_share(split) for split in SPLITS))], weights)
+        return self.prices.least(layer, [(mode, min(map(carried, SPLITS)))], weights)
 
     def _of_split(self, first: int, ends: Ints, number: int, interval: float, needs: Needs) -> Choices:
         sums, before, behind = self.sums[SPLITS[number]]
@@ -195,7 +201,7 @@ class OnChip:
         """By split, what the entries use without and with a buffer for residuals, the link included."""
         link = link_blocks(self.words) / self.prices.limits.bram36
         extra = np.array([link * (name == "bram36") for name in COLUMNS])
-        words = [2 / point_share(split) for split in SPLITS]
+        words = [carried(split) for split in SPLITS]
         return [(self.prices.fractions(w, False) + extra, self.prices.fractions(w, True) + extra) for w in words]
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
@@ -205,7 +211,7 @@ class OnChip:
         inside = {name for name, _, _ in self.tensors.inside(first, end)}
         chip = frozenset(name for name, _, _ in self.chip if name in inside)
         batches = tuple((n, self.batches[n]) for n in layers)
-        return Part((chunk,), (point_share(SPLITS[number]),), (layers,), batches, chip)
+        return Part((chunk,), (carried(SPLITS[number]),), (layers,), batches, chip)
 
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
         number, array, place = payload
@@ -218,8 +224,8 @@ class OnChip:
 
 MAIN_LEVELS = ((512,), (256, 512, 1024), (64,), (1024, 2048))
 DEPTHWISE_LEVELS = ((512, 1024), (512,), (64,), (1024, 2048))
-MAIN_SPLITS = ((12, 3), (6, 3), (12, 6), (24, 12))
-DEPTHWISE_SPLIT = (16, 240)
+MAIN_SPLITS = ((20, 3), (12, 4), (12, 6), (20, 10))
+DEPTHWISE_SPLIT = (20, 1000)
 BANKS = (8192, 16384, 32768)
 """Words of the bank from the ordinary layers to the depthwise ones."""
 
@@ -299,10 +305,10 @@ class Split:
     def least(self, layer: int, weights: Floats) -> Floats:
         if self.main.layers[layer].op == "depthwise":
             modes = [Mode(DEPTHWISE_SPLIT[0], 1, chip_in=True, chip_out=True, banded=bank) for bank in BANKS]
-            slowest = 2 / point_share(DEPTHWISE_SPLIT)
+            slowest = carried(DEPTHWISE_SPLIT)
             return self.side.least(layer, [(mode, slowest) for mode in modes], weights)
         mode = Mode(min(split[0] for split in MAIN_SPLITS), 1, chip_in=True, chip_out=True)
-        return self.main.least(layer, [(mode, 2 / max(point_share(split) for split in MAIN_SPLITS))], weights)
+        return self.main.least(layer, [(mode, min(map(carried, MAIN_SPLITS)))], weights)
 
     def _links(self, first: int, end: int) -> int:
         """BRAM36 of the banks of a run, but for that to the depthwise chunk: all in them is whole."""
@@ -350,8 +356,8 @@ class Split:
     def _used(self, one: int, first: int, end: int, links: int) -> tuple[Floats, Floats]:
         adds = self.main.adds(range(first, end))
         extra = np.array([links / self.main.limits.bram36 * (name == "bram36") for name in COLUMNS])
-        main = self.main.fractions(2 / point_share(MAIN_SPLITS[one]), adds) + extra
-        side = self.side.fractions(2 / point_share(DEPTHWISE_SPLIT), False)
+        main = self.main.fractions(carried(MAIN_SPLITS[one]), adds) + extra
+        side = self.side.fractions(carried(DEPTHWISE_SPLIT), False)
         return main.reshape(-1, len(COLUMNS)), side.reshape(-1, len(COLUMNS))
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
@@ -359,9 +365,9 @@ class Split:
         groups = self._own(first, end, False), self._own(first, end, True)
         large = self.main.menu.entry(*divmod(main, self.main.menu.shape[1]), self.main.adds(groups[0]))
         small = self.side.menu.entry(*divmod(side, self.side.menu.shape[1]), False)
-        shares = point_share(MAIN_SPLITS[one]), point_share(DEPTHWISE_SPLIT)
+        words = carried(MAIN_SPLITS[one]), carried(DEPTHWISE_SPLIT)
         chip = frozenset(name for name, _, _ in self.tensors.inside(first, end))
-        return Part((large, small), shares, groups, tuple((n, 1) for n in range(first, end)), chip)
+        return Part((large, small), words, groups, tuple((n, 1) for n in range(first, end)), chip)
 
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
         one, bank, main, side = payload

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,19 +35,21 @@ from dna.search.partition import Cover, Needs, Options, Step, cover
 from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.stage_kinds import Beside, Choices, Kind, Limits, Mixed, Part, Prices, small_runs
-from dna.search.stages import Menu, dsp_menu, lut_menu
+from dna.search.stages import SMALLEST_DSP, Menu, dsp_menu, lut_menu
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-BEAM = 48
-"""States per prefix while good points are looked for."""
+BEAMS = (48, 400, 4000)
+"""States per prefix: few while good points are looked for, more for the proof that there are no better ones."""
 KEPT = 16
 """Covers of an interval that become points."""
 FINE = 1.004
 """Ratio of two intervals that count as equal."""
 STEP = 1.08
 """Ratio of the intervals tried until one has a cover."""
+MOST = 1000
+"""Ratio to the bound of the last interval tried."""
 WEIGHTS = np.array(
     [
         [1, 0, 0, 0, 0],
@@ -116,6 +119,8 @@ def stage_space(network: Network, board: Board, max_chunks: int, frames: int) ->
         return Prices.of(layers, menu, board, limits, frames, modes)
 
     large, small = prices(dsp_menu(layers, board.dsp), True), prices(lut_menu(layers), True)
+    if not large.menu.arrays or board.technology is not None:
+        raise UserError(f"exact: no array of DSPs for {board.name}; it covers boards with {SMALLEST_DSP} DSPs or more")
     kinds: list[Kind] = [Mixed(large), Mixed(small, only=small_runs(layers))]
     for beside in _besides(layers):
         rest = frozenset(range(len(layers))) - beside
@@ -164,8 +169,8 @@ class _Search:
     def over(self) -> bool:
         return time.perf_counter() - self.started > self.budget.seconds
 
-    def attempt(self, interval: float, beam: int) -> tuple[float, bool]:
-        """Best interval among the covers within `interval` (inf: none), and whether that is a proof."""
+    def attempt(self, interval: float, beam: int) -> bool:
+        """Keeps the covers within `interval`; whether there are no others."""
         self.options = []
         needs = self.space.needs(interval)
         found = cover(
@@ -175,12 +180,9 @@ class _Search:
             beam,
             lambda: self.over,
         )
-        reached = float("inf")
         for one in found.covers[:KEPT]:
-            cycles, point = self._point(one)
-            reached = min(reached, cycles)
-            self._keep(cycles, point)
-        return reached, found.complete
+            self._keep(*self._point(one))
+        return found.complete
 
     def _stages(self, first: int, interval: float, needs: Needs) -> Mapping[int, Options]:
         each = [kind.choices(first, interval, needs).by_end() for kind in self.space.kinds]
@@ -213,7 +215,7 @@ class _Search:
         self._spend(steps, options, float(one.used[3]))
         kinds = self.space.kinds
         parts = [kinds[o.kind].part(s.first, s.end, o.payload) for s, o in zip(steps, options, strict=True)]
-        return max(self._cycles(steps, options)), point_of(parts, self.space.count, self.space.frames)
+        return max(self._cycles(steps, options)), point_of(parts, self.space.count, self.space.frames, self.space.words)
 
     def _cycles(self, steps: Sequence[Step], options: Sequence[_Option]) -> list[float]:
         kinds = self.space.kinds
@@ -233,16 +235,11 @@ class _Search:
                 continue
             before = kind.part(step.first, step.end, options[slowest].payload)
             options[slowest] = _Option(options[slowest].kind, payload)
-            used += (_words(kind.part(step.first, step.end, payload)) - _words(before)) / words
+            used += (sum(kind.part(step.first, step.end, payload).words) - sum(before.words)) / words
 
 
-def _words(part: Part) -> float:
-    """Words per cycle of a part's ports."""
-    return sum(chunk.ports / share for chunk, share in zip(part.chunks, part.shares, strict=True))
-
-
-def point_of(parts: Sequence[Part], layers: int, frames: int) -> Point:
-    """The parts' chunks, one after the other."""
+def point_of(parts: Sequence[Part], layers: int, frames: int, words: float) -> Point:
+    """The parts' chunks, one after the other; shares for at most `words` per cycle of all ports."""
     home, batches = [0] * layers, [frames] * layers
     number = 0
     for part in parts:
@@ -252,14 +249,31 @@ def point_of(parts: Sequence[Part], layers: int, frames: int) -> Point:
             number += 1
         for layer, batch in part.batches:
             batches[layer] = batch
+    chunks = tuple(chunk for part in parts for chunk in part.chunks)
     return Point(
-        tuple(chunk for part in parts for chunk in part.chunks),
-        tuple(share for part in parts for share in part.shares),
+        chunks,
+        _shares([chunk.ports for chunk in chunks], [w for part in parts for w in part.words], words),
         tuple(home),
         frames,
         tuple(batches) if set(batches) != {frames} else (),
         frozenset().union(*(part.on_chip for part in parts)),
     )
+
+
+def _shares(ports: Sequence[int], wanted: Sequence[float], words: float) -> tuple[int, ...]:
+    """Whole cycles per beat of each chunk's ports, for the words per cycle wanted: more of them where too few
+    remain, those that miss most first."""
+    shares = [ceil(count / want - 1e-9) for count, want in zip(ports, wanted, strict=True)]
+
+    def missed(chunk: int) -> float:
+        return wanted[chunk] * shares[chunk] / ports[chunk]
+
+    for chunk in sorted(range(len(ports)), key=missed, reverse=True):
+        others = sum(count / share for n, (count, share) in enumerate(zip(ports, shares, strict=True)) if n != chunk)
+        fewer = shares[chunk] - 1
+        if missed(chunk) > 1 + 1e-9 and fewer and others + ports[chunk] / fewer <= words + 1e-9:
+            shares[chunk] = fewer
+    return tuple(shares)
 
 
 def propose(
@@ -276,35 +290,58 @@ def propose(
 
     `frames`: of a pass, and per weight load.
     """
-    search = _Search(stage_space(network, board, max_chunks, frames), budget or Budget())
-    low = _bisect(search, watch)
-    if not search.found:
+    solved = solve(stage_space(network, board, max_chunks, frames), budget or Budget(), watch=watch)
+    if not solved.ranked:
         raise UserError(f"no pipeline of up to {max_chunks} chunks runs network '{network.name}' on {board.name}")
-    ranked = diverse(list(search.found.values()), count)
+    ranked = diverse(solved.ranked, count)
     points, intervals = [point for _, point in ranked], [cycles / frames for cycles, _ in ranked]
-    return Proposals(points, intervals, low / frames, tuple(search.trace))
+    return Proposals(points, intervals, solved.low / frames, solved.trace)
 
 
-def _bisect(search: _Search, watch: Callable[[float], None]) -> float:
-    """Finds the best interval, keeps points on the way; the lower bound of all frames' cycles."""
-    bottom = low = search.space.bound
+@dataclass(frozen=True)
+class Solved:
+    """All points found with the cycles of their frames, best first, and what none in the space undercuts."""
+
+    ranked: list[tuple[float, Point]]
+    low: float
+    trace: tuple[tuple[float, float], ...]
+
+
+def solve(
+    space: StageSpace, budget: Budget, fine: float = FINE, watch: Callable[[float], None] = lambda fraction: None
+) -> Solved:
+    """The least interval of the space, up to a factor of `fine`: proven where `low` is within that factor."""
+    search = _Search(space, budget)
+    bottom = low = space.bound
     watch(0.3)
-    high, interval = float("inf"), low * STEP
-    while high == float("inf") and not search.over and interval < low * 1e3:
-        high, proven = search.attempt(interval, BEAM)
-        if high == float("inf"):
+    interval = low * STEP
+    while search.best == float("inf") and not search.over and interval < space.bound * MOST:
+        proven = search.attempt(interval, BEAMS[0])
+        if search.best == float("inf"):
             low = interval if proven else low
             bottom, interval = interval, interval * STEP
     watch(0.6)
-    while high / bottom > FINE and not search.over:
-        middle = float(np.sqrt(high * bottom))
-        reached, proven = search.attempt(middle, BEAM)
-        if reached < float("inf"):
-            high = min(high, reached)
-        else:
-            bottom = middle
-            low = middle if proven else low
+    for number, beam in enumerate(BEAMS):
+        low = max(low, _narrowed(search, bottom if beam == BEAMS[0] else low, fine, beam))
+        watch(0.6 + 0.4 * (number + 1) / len(BEAMS))
+        if search.best / low <= fine:
+            break
     watch(1.0)
+    return Solved(sorted(search.found.values(), key=lambda item: item[0]), low, tuple(search.trace))
+
+
+def _narrowed(search: _Search, bottom: float, fine: float, beam: int) -> float:
+    """Bisects between an interval and the best one; what is proven to be out of reach."""
+    low = 0.0
+    while search.best / bottom > fine and not search.over and search.best < float("inf"):
+        # Just below the best, to see whether it is the best, once the rest is narrow.
+        narrow = search.best / bottom <= 1 + 2 * (max(fine, 1 + 1e-6) - 1)
+        before = search.best
+        middle = before * (1 - 1e-9) if narrow else float(np.sqrt(before * bottom))
+        proven = search.attempt(middle, beam)
+        if search.best == before:
+            bottom = before if narrow else middle
+            low = bottom if proven else low
     return low
 
 

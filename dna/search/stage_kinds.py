@@ -61,7 +61,8 @@ class Part:
     """What a stage adds to a point."""
 
     chunks: tuple[Chunk, ...]
-    shares: tuple[int, ...]
+    words: tuple[float, ...]
+    """Of 16 bytes per cycle that the ports of each chunk take together."""
     groups: tuple[tuple[int, ...], ...]
     """Layers of each chunk."""
     batches: tuple[tuple[int, int], ...] = ()
@@ -283,7 +284,7 @@ class Mixed:
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
         share, array, place = payload
         layers = self.layers(first, end)
-        return Part((self.prices.menu.entry(array, place, self.prices.adds(layers)),), (share,), (layers,))
+        return Part((self.prices.menu.entry(array, place, self.prices.adds(layers)),), (1 / share,), (layers,))
 
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
         share, array, place = payload
@@ -335,7 +336,7 @@ class Beside:
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
         one, other = self.main.part(first, end, payload[:3]), self.small.part(first, end, payload[3:])
-        return Part(one.chunks + other.chunks, one.shares + other.shares, one.groups + other.groups)
+        return Part(one.chunks + other.chunks, one.words + other.words, one.groups + other.groups)
 
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
         return max(self.main.cycles(first, end, payload[:3]), self.small.cycles(first, end, payload[3:]))
