@@ -22,11 +22,15 @@ def ceil_div(a: Int, b: Int) -> Int:
 
 
 def maximum(a: Int, b: Int) -> Int:
-    return (a + b + abs(a - b)) // 2
+    if isinstance(a, int):
+        return max(a, b) if isinstance(b, int) else b.clamp(min=a)
+    return a.clamp(min=b)
 
 
 def minimum(a: Int, b: Int) -> Int:
-    return (a + b - abs(a - b)) // 2
+    if isinstance(a, int):
+        return min(a, b) if isinstance(b, int) else b.clamp(max=a)
+    return a.clamp(max=b)
 
 
 def select(condition: Int, yes: Int, no: Int) -> Int:

@@ -7,6 +7,7 @@ buffer kept busy from first tile to last, or two slots of a buffer taking turns.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -142,9 +143,40 @@ def price(layer: Layer, c: Candidates, values: Mapping[str, Tensor], memory: Mem
 
     The cycles hold within a chain of layers, each reading the one before; a frame is their sum plus `frame_start`.
     """
-    a = {name: value[:, None] for name, value in values.items()}
+    a, places = _factored(values)
     cycles = layer_terms(layer, c, a, memory).price(a["ports"])
-    return Priced(cycles, legal(layer, c, a), buffer_needs(layer, c, a))
+    needs = {name: _row(need, places, len(c)) for name, need in buffer_needs(layer, c, a).items()}
+    return Priced(_row(cycles, places, len(c)), _row(legal(layer, c, a), places, len(c)), needs)
+
+
+FEW = 2
+"""Most combinations priced per array asked for."""
+
+
+def _factored(values: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], list[Tensor]]:
+    """Parameters with a dimension for each that differs, so that what depends on few of them is computed for few.
+
+    `(1, ..., n, ..., 1)` each, the last dimension for mappings; and by dimension each array's place, `(A,)`. Where the
+    arrays are too few of all combinations, they have one dimension together.
+    """
+    found = {name: torch.unique(value, return_inverse=True) for name, value in values.items()}
+    differ = [name for name, (distinct, _) in found.items() if len(distinct) > 1]
+    count = len(values["px"])
+    if math.prod(len(found[name][0]) for name in differ) > FEW * count:
+        a = {name: (value if name in differ else value[:1])[:, None] for name, value in values.items()}
+        return a, [torch.arange(count)]
+    shapes = {name: [-1 if other == name else 1 for other in differ] for name in found}
+    return {name: found[name][0].view(*shape, 1) for name, shape in shapes.items()}, [found[n][1] for n in differ]
+
+
+def _row(value: Tensor, places: Sequence[Tensor], mappings: int) -> Tensor:
+    """Of each array, `(A, C)`, what was computed for all values of the parameters."""
+    value = value.expand(*value.shape[:-1], mappings)
+    missing = len(places) + 1 - value.dim()
+    value = value.view(*[1] * missing, *value.shape) if missing > 0 else value
+    if not places:
+        return value.view(1, mappings)
+    return value[tuple(p if n > 1 else torch.zeros_like(p) for p, n in zip(places, value.shape, strict=False))]
 
 
 def start_cycles(values: Mapping[str, Tensor], memory: Memory) -> Tensor:

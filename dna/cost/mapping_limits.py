@@ -67,7 +67,8 @@ def buffer_needs(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> dict[s
         "param_words": tile.param_buffer_words(c.out_channels, a["post_lanes"]),
         "output_words": tile.output_words(rows, cols, c.out_channels)[None],
     }
-    return {name: (2 * need).expand_as(groups) for name, need in words.items()}
+    together = torch.broadcast_tensors(*(2 * need for need in words.values()))
+    return dict(zip(words, together, strict=True))
 
 
 def legal(layer: Layer, c: Candidates, a: Mapping[str, Tensor]) -> Tensor:
