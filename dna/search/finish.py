@@ -7,6 +7,7 @@ shares of ports, sizes of links, mappings, batches, buffers, layers at the borde
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ from dna.search.shares import bandwidth, port_widths
 
 FIRST = 0.5
 """Part of the budget in which points are scheduled; the rest improves the best one."""
+FINAL = 0.7
+"""Part of the budget after which one point is left."""
+FINALISTS = 3
+CLOSE = 1.15
+"""Points within this factor of the best one are finalists."""
 BUDGET = Budget(evaluations=60, seconds=60)
 
 
@@ -102,45 +108,59 @@ class _Finish:
     trace: list[tuple[int, str, float]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     seen: set[object] = field(default_factory=set)
+    told: float = 0.0
+    best_key: tuple[float, float, float] = (math.inf,) * 3
 
     def run(self, points: Sequence[Point]) -> Finished:
-        best = self._first(points)
+        best = self._finalist(self._first(points))
         improved = True
         while improved and self._used() < 1:
             improved = False
             tried: set[str] = set()
             for phase in PHASES:
-                better = self._through(phase, best, tried)
+                better = self._through(phase, best, tried, 1)
                 improved, best = improved or better is not best, better
         self._tell(1.0)
         return self._finished(best)
 
-    def _first(self, points: Sequence[Point]) -> Candidate:
-        """The best of the points, as far as the budget reaches."""
-        best: Candidate | None = None
+    def _first(self, points: Sequence[Point]) -> list[Candidate]:
+        """The points with their best shares, as far as the budget reaches; best first."""
+        found: list[Candidate] = []
         for number, point in enumerate(points):
-            if best is not None and self._used() >= FIRST:
+            if found and self._used() >= FIRST:
                 break
-            make = partial(realise, self.network, point, self.board)
-            best = self._better(best, Change("point", point, make))
+            made = self._better(None, Change("point", point, partial(realise, self.network, point, self.board)))
+            if made is not None:
+                found.append(self._through(Situation.divisions, made, set(), FIRST))
             self._tell(min(self._used(), FIRST * (number + 1) / len(points)))
-        if best is None:
+        if not found:
             raise UserError(self.failed[0] if self.failed else "finish: no points are given")
-        return best
+        return sorted(found, key=lambda candidate: candidate.key)
 
-    def _through(self, phase: Phase, best: Candidate, tried: set[str]) -> Candidate:
-        """The best after the changes of a phase, each tried once on what was the best then."""
+    def _finalist(self, found: Sequence[Candidate]) -> Candidate:
+        """The best of the first few once shares and links have been improved."""
+        close = [candidate for candidate in found[:FINALISTS] if candidate.key[1] <= CLOSE * found[0].key[1]]
+        improved = []
+        for number, candidate in enumerate(close):
+            until = FIRST + (FINAL - FIRST) * (number + 1) / len(close)
+            for phase in (Situation.exchanges, Situation.links):
+                candidate = self._through(phase, candidate, set(), until)
+            improved.append(candidate)
+        return min(improved, key=lambda candidate: candidate.key)
+
+    def _through(self, phase: Phase, best: Candidate, tried: set[str], until: float) -> Candidate:
+        """The best after the changes of a phase, each tried until it is no good. `until`: part of the budget."""
         while True:
             before = best
             for change in phase(Situation(self.network, self.board, best.point, best.realised, best.times)):
-                if self._used() >= 1:
+                if self._used() >= until:
                     return best
                 if change.name not in tried:
-                    tried.add(change.name)
                     best = self._better(best, change)
                     self._tell(self._used())
                     if best is not before:
                         break
+                    tried.add(change.name)
             else:
                 return best
 
@@ -163,8 +183,9 @@ class _Finish:
         return max(self.evaluations / self.budget.evaluations, seconds / self.budget.seconds)
 
     def _tell(self, fraction: float) -> None:
+        self.told = max(self.told, min(1.0, fraction))
         if self.watch is not None:
-            self.watch(fraction)
+            self.watch(self.told)
 
     @overload
     def _better(self, best: Candidate, change: Change) -> Candidate: ...
@@ -182,7 +203,9 @@ class _Finish:
             return best
         if tried is None or (best is not None and tried.key >= best.key):
             return best
-        self.trace.append((self.evaluations, change.name, tried.key[1]))
+        if tried.key < self.best_key:
+            self.trace.append((self.evaluations, change.name, tried.key[1]))
+            self.best_key = tried.key
         return tried
 
     def _candidate(self, realised: Realised, point: Point) -> Candidate | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -15,17 +16,20 @@ from dna.cost.resources import accelerator_resources
 from dna.cost.schedule import Causes, Schedule
 from dna.network.layer import Layer
 from dna.network.network import Network
-from dna.search.links import link_blocks
+from dna.search.links import link_blocks, port_words
 from dna.search.mapping_space import shape_of
+from dna.search.outline import plan_of
 from dna.search.point import Point
 from dna.search.realise import Realised, chip_ranked, realise
 from dna.search.refine import layer_choices
-from dna.search.shares import balanced_shares, bandwidth, demands, port_widths
+from dna.search.shares import INTERVALS, balanced_shares, bandwidth, demands, port_widths
 
 ALTERNATIVES = 3
 """Mappings of a layer that are tried."""
 GROUPS = 8
 """Groups of equal layers whose mappings are tried, those that wait longest."""
+SLOWEST = INTERVALS[-1]
+"""Cycles per beat of a port that moves nothing."""
 FRAMES = (1, 2, 4, 8)
 
 
@@ -65,6 +69,19 @@ class Situation:
         shares = balanced_shares(wanted, self.board.carried)
         if shares is not None:
             yield self.with_shares("shares balanced", shares)
+
+    def divisions(self) -> Iterator[Change]:
+        """All bandwidth, divided anew."""
+        yield from self.balance()
+        accelerator = self.realised.accelerator
+        widths = port_widths(accelerator)
+        plan = plan_of(self.network, accelerator, self.realised.mapping)
+        words = port_words(plan, self.realised.mapping.on_chip)
+        used = [max(port.reads, port.writes) > 0 for port in words]
+        rest = self.board.carried - sum(Fraction(w, SLOWEST) for w, on in zip(widths, used, strict=True) if not on)
+        total = sum(width for width, on in zip(widths, used, strict=True) if on)
+        equal = max(1, math.ceil(total / rest))
+        yield self.with_shares("shares equal", tuple(equal if on else SLOWEST for on in used))
 
     def exchanges(self) -> Iterator[Change]:
         """A port of a chunk that waits gets the next shorter interval; others give, one of them or none."""
