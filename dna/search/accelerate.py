@@ -136,6 +136,7 @@ def accelerate(
     """
     given = constraints or Constraints()
     task = Task(network, board, goal, given)
+    budget = replace(budget, watch=_never_back(budget.watch))
     seconds = max(LEAST_SECONDS, SEARCHING * budget.seconds)
     searching = replace(budget, seconds=seconds, watch=_part(budget.watch, 0.0, SEARCHING))
     if method == "exact" and task.one_chunk:
@@ -153,6 +154,19 @@ def accelerate(
 def _part(watch: Callable[[float], None] | None, low: float, high: float) -> Callable[[float], None] | None:
     """A watch for a part of the whole."""
     return None if watch is None else lambda fraction: watch(low + (high - low) * min(1.0, fraction))
+
+
+def _never_back(watch: Callable[[float], None] | None) -> Callable[[float], None] | None:
+    """A watch that is told no less than before: a search may begin anew."""
+    told = 0.0
+
+    def forward(fraction: float) -> None:
+        nonlocal told
+        told = max(told, fraction)
+        if watch is not None:
+            watch(told)
+
+    return forward if watch is not None else None
 
 
 def _one_chunk(task: Task, budget: Budget, seed: int) -> Solved:
