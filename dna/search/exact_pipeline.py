@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +21,7 @@ from dna.compile.lowering import lower
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
+from dna.search import exact_runs
 from dna.search.chip_kinds import (
     CHIP_LEVELS,
     DEPTHWISE_LEVELS,
@@ -31,10 +31,13 @@ from dna.search.chip_kinds import (
     Split,
     Tensors,
 )
+from dna.search.goal import Fastest, Goal
 from dna.search.partition import Cover, Needs, Options, Step, cover
+from dna.search.pipeline import PipelineProblem
 from dna.search.point import Point
-from dna.search.problem import Budget
-from dna.search.stage_kinds import Beside, Choices, Kind, Limits, Mixed, Part, Prices, small_runs
+from dna.search.problem import Budget, Ledger, SearchResult
+from dna.search.stage_kinds import ROUTABLE, Beside, Choices, Kind, Limits, Mixed, Prices, small_runs
+from dna.search.stage_points import diverse, point_of
 from dna.search.stages import SMALLEST_DSP, Menu, dsp_menu, lut_menu
 
 Floats = NDArray[np.float64]
@@ -48,6 +51,14 @@ FINE = 1.004
 """Ratio of two intervals that count as equal."""
 STEP = 1.08
 """Ratio of the intervals tried until one has a cover."""
+FINE_HARDWARE = 1.02
+"""The same of the hardware."""
+RESERVES = (1.0, 0.94, 0.86)
+"""Parts of the interval asked for, in which the least hardware is looked for."""
+ENUMERATED = 2_000_000
+"""Designs that are all priced where no other proof is known."""
+BLOCK = 4096
+"""Designs priced at once."""
 MOST = 1000
 """Ratio to the bound of the last interval tried."""
 WEIGHTS = np.array(
@@ -62,10 +73,11 @@ WEIGHTS = np.array(
         [1, 0, 0, 0.5, 0],
         [1, 1, 0, 1, 0],
         [1, 1, 1, 1, 0],
+        [1 / 3, 1 / 3, ROUTABLE / 3, 0, 0],
     ],
     dtype=np.float64,
 )
-"""Weights of the resources, in fractions of what there is, of the lower bounds."""
+"""Weights of the resources, in fractions of what there is, of the lower bounds; the last ones are "hardware"."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +92,8 @@ class Proposals:
     intervals: list[float]
     lower_bound_cycles: float
     trace: tuple[tuple[float, float], ...]
+    lower_bound_hardware: float | None = None
+    """For least hardware: percent of the board that no point of the space undercuts at the rate asked for."""
 
 
 @dataclass(frozen=True)
@@ -105,8 +119,11 @@ class StageSpace:
         """Cycles of all frames that no cover undercuts."""
         return float((self.least.sum(axis=0) / WEIGHTS.sum(axis=1)).max())
 
-    def needs(self, interval: float) -> Needs:
-        return Needs.of(WEIGHTS, self.least / interval)
+    def needs(self, interval: float, hardware: float = 1.0) -> Needs:
+        """Of covers within an interval that take at most such a part of the hardware."""
+        most = WEIGHTS.sum(axis=1)
+        most[-1] = min(most[-1], hardware)
+        return Needs.of(WEIGHTS, self.least / interval, most)
 
 
 def stage_space(network: Network, board: Board, max_chunks: int, frames: int) -> StageSpace:
@@ -161,6 +178,8 @@ class _Search:
     started: float = field(default_factory=time.perf_counter)
     found: dict[tuple[object, ...], tuple[float, Point]] = field(default_factory=dict)
     best: float = float("inf")
+    hardware: dict[Point, float] = field(default_factory=dict)
+    """Part of the hardware that each point takes."""
     trace: list[tuple[float, float]] = field(default_factory=list)
     options: list[_Option] = field(default_factory=list)
     """By tag."""
@@ -169,10 +188,10 @@ class _Search:
     def over(self) -> bool:
         return time.perf_counter() - self.started > self.budget.seconds
 
-    def attempt(self, interval: float, beam: int) -> bool:
-        """Keeps the covers within `interval`; whether there are no others."""
+    def attempt(self, interval: float, beam: int, hardware: float = 1.0) -> bool:
+        """Keeps the covers within `interval` and such a part of the hardware; whether there are no others."""
         self.options = []
-        needs = self.space.needs(interval)
+        needs = self.space.needs(interval, hardware)
         found = cover(
             self.space.count,
             lambda first: self._stages(first, interval, needs),
@@ -181,7 +200,9 @@ class _Search:
             lambda: self.over,
         )
         for one in found.covers[:KEPT]:
-            self._keep(*self._point(one))
+            cycles, point = self._point(one)
+            self.hardware[point] = float(one.used @ WEIGHTS[-1])
+            self._keep(cycles, point)
         return found.complete
 
     def _stages(self, first: int, interval: float, needs: Needs) -> Mapping[int, Options]:
@@ -238,64 +259,35 @@ class _Search:
             used += (sum(kind.part(step.first, step.end, payload).words) - sum(before.words)) / words
 
 
-def point_of(parts: Sequence[Part], layers: int, frames: int, words: float) -> Point:
-    """The parts' chunks, one after the other; shares for at most `words` per cycle of all ports."""
-    home, batches = [0] * layers, [frames] * layers
-    number = 0
-    for part in parts:
-        for group in part.groups:
-            for layer in group:
-                home[layer] = number
-            number += 1
-        for layer, batch in part.batches:
-            batches[layer] = batch
-    chunks = tuple(chunk for part in parts for chunk in part.chunks)
-    return Point(
-        chunks,
-        _shares([chunk.ports for chunk in chunks], [w for part in parts for w in part.words], words),
-        tuple(home),
-        frames,
-        tuple(batches) if set(batches) != {frames} else (),
-        frozenset().union(*(part.on_chip for part in parts)),
-    )
-
-
-def _shares(ports: Sequence[int], wanted: Sequence[float], words: float) -> tuple[int, ...]:
-    """Whole cycles per beat of each chunk's ports, for the words per cycle wanted: more of them where too few
-    remain, those that miss most first."""
-    shares = [ceil(count / want - 1e-9) for count, want in zip(ports, wanted, strict=True)]
-
-    def missed(chunk: int) -> float:
-        return wanted[chunk] * shares[chunk] / ports[chunk]
-
-    for chunk in sorted(range(len(ports)), key=missed, reverse=True):
-        others = sum(count / share for n, (count, share) in enumerate(zip(ports, shares, strict=True)) if n != chunk)
-        fewer = shares[chunk] - 1
-        if missed(chunk) > 1 + 1e-9 and fewer and others + ports[chunk] / fewer <= words + 1e-9:
-            shares[chunk] = fewer
-    return tuple(shares)
-
-
 def propose(
     network: Network,
     board: Board,
     budget: Budget | None = None,
     *,
+    goal: Goal | None = None,
     max_chunks: int = 4,
     frames: int = 4,
     count: int = 12,
     watch: Callable[[float], None] = lambda fraction: None,
 ) -> Proposals:
-    """The best `count` points for frames per second, best first. UserError where nothing in the space fits the board.
+    """The best `count` points, best first: for frames per second or, with `LeastHardware`, for the least hardware that
+    reaches a rate. UserError where nothing in the space fits the board, or for other goals.
 
     `frames`: of a pass, and per weight load.
     """
-    solved = solve(stage_space(network, board, max_chunks, frames), budget or Budget(), watch=watch)
+    goal, budget = goal or Fastest(), budget or Budget()
+    ranked_by_rate = goal.objective == "interval"
+    covered = not goal.limits if ranked_by_rate else goal.objective == "hardware" and goal.frames_per_second
+    if not covered or {limit.name for limit in goal.limits} - {"fps"}:
+        raise UserError(f"exact: does not cover '{goal.describe()}' with several chunks")
+    space = stage_space(network, board, max_chunks, frames)
+    interval = goal.cycles(board) * frames
+    solved = solve(space, budget, watch=watch) if ranked_by_rate else spare(space, interval, budget, watch)
     if not solved.ranked:
         raise UserError(f"no pipeline of up to {max_chunks} chunks runs network '{network.name}' on {board.name}")
-    ranked = diverse(solved.ranked, count)
+    ranked = diverse(solved.ranked, count) if ranked_by_rate else solved.ranked[:count]
     points, intervals = [point for _, point in ranked], [cycles / frames for cycles, _ in ranked]
-    return Proposals(points, intervals, solved.low / frames, solved.trace)
+    return Proposals(points, intervals, solved.low / frames, solved.trace, solved.hardware)
 
 
 @dataclass(frozen=True)
@@ -305,6 +297,8 @@ class Solved:
     ranked: list[tuple[float, Point]]
     low: float
     trace: tuple[tuple[float, float], ...]
+    hardware: float | None = None
+    """Percent of the board's hardware that none in the space undercuts, where that was asked for."""
 
 
 def solve(
@@ -345,14 +339,60 @@ def _narrowed(search: _Search, bottom: float, fine: float, beam: int) -> float:
     return low
 
 
-def diverse(found: Sequence[tuple[float, Point]], count: int) -> list[tuple[float, Point]]:
-    """The best, but no more than two with the same arrays unless others are missing."""
-    ranked = sorted(found, key=lambda item: (item[0], len(item[1].chunks)))
-    first: list[tuple[float, Point]] = []
-    rest: list[tuple[float, Point]] = []
-    seen: dict[object, int] = {}
-    for item in ranked:
-        arrays = tuple((c.oc, c.ic, c.px) for c in item[1].chunks)
-        seen[arrays] = seen.get(arrays, 0) + 1
-        (first if seen[arrays] <= 2 else rest).append(item)
-    return sorted((first + rest)[:count], key=lambda item: item[0])
+def spare(
+    space: StageSpace, interval: float, budget: Budget, watch: Callable[[float], None] = lambda fraction: None
+) -> Solved:
+    """The least hardware for an interval of all frames; then for shorter ones, for the exact schedule takes longer.
+
+    Points are in the order of their hardware for the interval asked for, those with a reserve behind them.
+    """
+    points: list[tuple[float, Point]] = []
+    bound, started = 0.0, time.perf_counter()
+    for number, reserve in enumerate(RESERVES):
+        left = Budget(seconds=budget.seconds * (number + 1) / len(RESERVES) - (time.perf_counter() - started))
+        search = _Search(space, left)
+        low = _least_hardware(search, interval * reserve)
+        bound = low if not number else bound
+        found = sorted(search.found.values(), key=lambda item: search.hardware[item[1]])
+        points += found[: KEPT // len(RESERVES)]
+        watch((number + 1) / len(RESERVES))
+    return Solved(points, space.bound, (), 100 * bound)
+
+
+def _least_hardware(search: _Search, interval: float) -> float:
+    """Bisects the part of the hardware; what is proven to be too little."""
+    low = float(search.space.least[:, -1].sum()) / interval
+    bottom, most = low, low * STEP
+    while not search.hardware and not search.over and bottom < 1:
+        proven = search.attempt(interval, BEAMS[0], most)
+        if not search.hardware:
+            low = most if proven else low
+            bottom, most = most, most * STEP
+    while search.hardware and not search.over:
+        before = min(search.hardware.values())
+        if before / bottom <= FINE_HARDWARE:
+            break
+        middle = float(np.sqrt(before * bottom))
+        proven = search.attempt(interval, BEAMS[0], middle)
+        if min(search.hardware.values()) == before:
+            bottom = middle
+            low = middle if proven else low
+    return low
+
+
+def search(problem: PipelineProblem, budget: Budget, seed: int = 0) -> SearchResult:
+    """The proven optimum of an enumerable space: by `exact_runs` or, where that does not cover the space or the goal,
+    by pricing every design. `seed` changes nothing. UserError for what is too large for that; no `lower_bound` where
+    the budget ends first.
+    """
+    try:
+        return exact_runs.search(problem, budget, seed)
+    except UserError:
+        if problem.space.size > ENUMERATED:
+            raise
+    ledger = Ledger(problem, budget)
+    for designs in problem.space.enumerate(BLOCK):
+        if not ledger.left:
+            return ledger.result("exact")
+        ledger.price(designs[: ledger.left])
+    return ledger.result("exact", ledger.best_key[1] if ledger.best_key[0] == 0 else None)

@@ -56,24 +56,25 @@ class Found:
 
 @dataclass(frozen=True)
 class Needs:
-    """Lower bounds: `weights` `(W, 5)`, `suffix` `(n + 1, W)`, what the layers from each one on take at least, and
-    `slack` `(W,)`, what may be wasted in all."""
+    """Lower bounds: `weights` `(W, 5)`, `suffix` `(n + 1, W)`, what the layers from each one on take at least, `most`
+    `(W,)`, what all may take, and `slack` `(W,)`, what may be wasted of it."""
 
     weights: Floats
     suffix: Floats
+    most: Floats
     slack: Floats
 
     @staticmethod
-    def of(weights: Floats, least: Floats) -> Needs:
+    def of(weights: Floats, least: Floats, most: Floats) -> Needs:
         """`least` `(n, W)`: what each layer takes at least."""
         suffix = np.concatenate([np.cumsum(least[::-1], axis=0)[::-1], np.zeros((1, len(weights)))])
-        return Needs(weights, suffix, weights.sum(axis=1) * ROOM - suffix[0])
+        return Needs(weights, suffix, most * ROOM, most * ROOM - suffix[0])
 
     def less(self, layers: Collection[int]) -> Needs:
         """Where these layers are another chunk's: they need nothing, and what may be wasted is the same."""
         least = -np.diff(self.suffix, axis=0)
         least[list(layers)] = 0
-        return replace(Needs.of(self.weights, least), slack=self.slack)
+        return replace(Needs.of(self.weights, least, self.most), most=self.most, slack=self.slack)
 
     def wasteful(self, used: Floats, first: int, end: int | Ints) -> NDArray[np.bool_]:
         """Whether a stage's options waste more than there is: no cover within the limits has them."""
@@ -83,7 +84,7 @@ class Needs:
 
     def hopeless(self, used: Floats, end: int) -> NDArray[np.bool_]:
         """Whether states of a prefix leave too little for the rest."""
-        spare = self.weights.sum(axis=1) * ROOM - self.suffix[end]
+        spare = self.most - self.suffix[end]
         result: NDArray[np.bool_] = (self.weights @ used.T > spare[:, None]).any(axis=0)
         result |= (used.T > ROOM).any(axis=0)
         return result
@@ -152,7 +153,7 @@ def _merged(parts: list[_Front], needs: Needs, end: int, beam: int) -> tuple[_Fr
 
 def _pruned(used: Floats, needs: Needs, end: int, beam: int) -> tuple[Ints, bool]:
     """Numbers of the undominated states, the most promising first, and whether these are all."""
-    left = used @ needs.weights.T + needs.suffix[end] - needs.weights.sum(axis=1)
+    left = used @ needs.weights.T + needs.suffix[end] - needs.most
     return undominated(used, left.max(axis=1) + 0.02 * used.sum(axis=1), beam)
 
 

@@ -12,11 +12,15 @@ from dna.compile.lowering import lower
 from dna.cost.resources import accelerator_resources
 from dna.errors import UserError
 from dna.network.zoo import build
-from dna.search.exact_pipeline import Proposals, StageSpace, propose, solve
+from dna.search.exact_pipeline import Proposals, StageSpace, propose, search, solve
+from dna.search.goal import Fastest, Goal, LeastHardware
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.partition import undominated
+from dna.search.pipeline import pipeline_problem
+from dna.search.pipeline_space import pipeline_space
 from dna.search.problem import Budget
 from dna.search.realise import realise, settled
+from dna.search.space import default_space
 from dna.search.stage_kinds import ROUTABLE, Choices, Limits, Mixed, Part, Prices
 from dna.search.stage_prices import Key, chunk_prices
 from dna.search.stages import Mode, StageTables, dsp_menu, lut_menu
@@ -185,3 +189,40 @@ def test_prices_of_a_run_are_sums():
     mixed = Mixed(prices)
     each = [prices.cycles(n, Mode(2, 1))[3, 5] for n in range(2)]
     assert mixed.cycles(0, 2, (2, 3, 5)) == sum(each)
+
+
+@pytest.fixture(scope="module")
+def few_layers():
+    layers = lower(build("mobilenet_v2").network).layers[4:7]
+    fixed = {"packed": 1, "post_in_lut": 1, "post_lanes": 8, "param_words": 256, "ports": 1, "port_bytes": 16}
+    space = default_space(multipliers=1800, residual=False, fixed={**fixed, "burst_beats": 64})
+    one = {"ic": (2,), "input_words": (1024,), "weight_words": (1024,), "output_words": (1024,)}
+    return layers, space.limit(oc=(16, 32), px=(7, 14), **one)
+
+
+@pytest.mark.parametrize("assignment, goal", [("free", Fastest()), ("contiguous", Goal("latency"))])
+def test_what_runs_do_not_cover_is_enumerated(few_layers, assignment, goal):
+    layers, chunk = few_layers
+    of = pipeline_problem(pipeline_space(layers, chunk, (1, 2), shares=(1, 3), assignment=assignment), BOARD, goal)
+    result = search(of, Budget())
+    priced = [of.evaluate(designs) for designs in of.space.enumerate(1 << 12)]
+    costs = [float(p.cost[p.feasible].min()) for p in priced if p.feasible.any()]
+    assert result.feasible and result.cost == result.lower_bound == min(costs)
+    short = search(of, Budget(evaluations=1))
+    assert short.evaluations == 1 and short.lower_bound is None
+
+
+def test_least_hardware_is_less_at_lower_rates():
+    network = build("alexnet").network
+    fast, slow = (propose(network, BOARD, Budget(seconds=90), goal=LeastHardware(fps)) for fps in (60, 15))
+    assert slow.lower_bound_hardware < fast.lower_bound_hardware
+    assert slow.intervals[0] <= BOARD.cycles_per_second / 15 and fast.intervals[0] <= BOARD.cycles_per_second / 60
+    for found in (fast, slow):
+        used = accelerator_resources(Accelerator(found.points[0].chunks))
+        share = 100 / 3 * sum(used[name] / getattr(BOARD, name) for name in ("dsp", "bram36", "lut"))
+        assert found.lower_bound_hardware <= share <= 1.3 * found.lower_bound_hardware
+
+
+def test_other_goals_are_refused():
+    with pytest.raises(UserError, match="does not cover"):
+        propose(build("alexnet").network, BOARD, goal=Goal("latency"))

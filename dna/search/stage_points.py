@@ -1,0 +1,60 @@
+"""From stages to points: chunks one after the other, shares in whole cycles, and a choice of points that differ."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import ceil
+
+from dna.search.point import Point
+from dna.search.stage_kinds import Part
+
+
+def point_of(parts: Sequence[Part], layers: int, frames: int, words: float) -> Point:
+    """The parts' chunks, one after the other; shares for at most `words` per cycle of all ports."""
+    home, batches = [0] * layers, [frames] * layers
+    number = 0
+    for part in parts:
+        for group in part.groups:
+            for layer in group:
+                home[layer] = number
+            number += 1
+        for layer, batch in part.batches:
+            batches[layer] = batch
+    chunks = tuple(chunk for part in parts for chunk in part.chunks)
+    return Point(
+        chunks,
+        _shares([chunk.ports for chunk in chunks], [w for part in parts for w in part.words], words),
+        tuple(home),
+        frames,
+        tuple(batches) if set(batches) != {frames} else (),
+        frozenset().union(*(part.on_chip for part in parts)),
+    )
+
+
+def _shares(ports: Sequence[int], wanted: Sequence[float], words: float) -> tuple[int, ...]:
+    """Whole cycles per beat of each chunk's ports, for the words per cycle wanted: more of them where too few
+    remain, those that miss most first."""
+    shares = [ceil(count / want - 1e-9) for count, want in zip(ports, wanted, strict=True)]
+
+    def missed(chunk: int) -> float:
+        return wanted[chunk] * shares[chunk] / ports[chunk]
+
+    for chunk in sorted(range(len(ports)), key=missed, reverse=True):
+        others = sum(count / share for n, (count, share) in enumerate(zip(ports, shares, strict=True)) if n != chunk)
+        fewer = shares[chunk] - 1
+        if missed(chunk) > 1 + 1e-9 and fewer and others + ports[chunk] / fewer <= words + 1e-9:
+            shares[chunk] = fewer
+    return tuple(shares)
+
+
+def diverse(found: Sequence[tuple[float, Point]], count: int) -> list[tuple[float, Point]]:
+    """The best, but no more than two with the same arrays unless others are missing."""
+    ranked = sorted(found, key=lambda item: (item[0], len(item[1].chunks)))
+    first: list[tuple[float, Point]] = []
+    rest: list[tuple[float, Point]] = []
+    seen: dict[object, int] = {}
+    for item in ranked:
+        arrays = tuple((c.oc, c.ic, c.px) for c in item[1].chunks)
+        seen[arrays] = seen.get(arrays, 0) + 1
+        (first if seen[arrays] <= 2 else rest).append(item)
+    return sorted((first + rest)[:count], key=lambda item: item[0])
