@@ -58,10 +58,10 @@ def test_a_point_that_cannot_be_realised_is_left_out_with_its_reason() -> None:
 
 
 def test_limits_come_first_and_then_the_goal() -> None:
-    fast = finish(NETWORK, [POINT, ONE], BOARD, Fastest(), Budget(evaluations=4))
+    fast = finish(NETWORK, [POINT, ONE], BOARD, Fastest(), Budget(evaluations=12))
     assert len(fast.point.chunks) == 3
     few = Goal("interval", (Limit("dsp", MIXING.multipliers),))
-    least = finish(NETWORK, [POINT, ONE], BOARD, few, Budget(evaluations=4))
+    least = finish(NETWORK, [POINT, ONE], BOARD, few, Budget(evaluations=12))
     assert least.feasible and len(least.point.chunks) == 1
     none = finish(NETWORK, [POINT], BOARD, few, Budget(evaluations=1))
     assert not none.feasible
