@@ -1,66 +1,43 @@
-"""The accelerators of the board-scale benchmark: one entry per network, everything else is computed from it."""
+"""The accelerators of the benchmark at board size: what the search chose for five networks on the ZC706.
+
+They are found by `python -m benchmarks.board_scale --search`, kept as small files in `benchmarks/designs`, and read
+from there, for simulating one takes minutes and need not wait for a search. Beside each stands what a design shaped by
+hand took: the bar.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import yaml
 
-from benchmarks import board_mobile
-from dna.accelerator.chunk import Accelerator, Chunk, Memories, Memory
+from benchmarks.common import ROOT
+from dna.accelerator.board import load_board
+from dna.accelerator.chunk import Accelerator, Memories
 from dna.accelerator.mapping import Mapping
-from dna.compile.lowering import lower
+from dna.errors import UserError
 from dna.network.fold import fold_input
-from dna.network.layer import Layer
 from dna.network.network import Network, Weights
 from dna.network.zoo import build
 from dna.quantize.random import random_weights
+from dna.record import from_plain, read_yaml, to_plain
+from dna.runs import write_atomically
+from dna.search.exact_pipeline import propose
+from dna.search.finish import Finished, finish
+from dna.search.goal import Fastest
+from dna.search.point import Point
 from dna.search.problem import Budget
-from dna.search.refine import blank_weights, refine, starting_mapping
+from dna.search.realise import Realised
+from dna.search.refine import blank_weights
 
-ONE_PORT = Memory(read_latency=64, beat_interval=1)
-"""All of the board's 16 bytes per cycle each way on one port."""
-HALF = Memory(read_latency=64, beat_interval=2)
-QUARTER = Memory(read_latency=64, beat_interval=4)
-"""A half and a quarter of them, each behind a port of its own: ports share nothing, so cycles are exact."""
-
-CONVOLUTIONS = Chunk(
-    oc=32,
-    ic=4,
-    px=14,
-    post_lanes=16,
-    input_words=4096,
-    weight_words=4608,
-    param_words=512,
-    output_words=4096,
-    residual=False,
-    packed=True,
-    post_in_lut=True,
-    ports=1,
-    burst_beats=64,
-)
-"""1792 multipliers on 896 DSPs. 14 pixel lanes, for feature maps have 7 * 2^n rows."""
-RESIDUALS = replace(CONVOLUTIONS, residual=True, weight_words=4096)
-POOLING = Chunk(
-    oc=16,
-    ic=1,
-    px=1,
-    post_lanes=4,
-    input_words=2048,
-    weight_words=64,
-    param_words=256,
-    output_words=1024,
-    residual=False,
-    mac_in_lut=True,
-    post_in_lut=True,
-    ports=1,
-    burst_beats=64,
-)
-"""Pooling beside the convolutions: there it would hold up the large array at the speed of the memory port."""
-FIRST = replace(POOLING, post_lanes=2, weight_words=256)
-"""A first layer with three input channels, whose outputs are more than a port takes while the large array waits."""
+BOARD = load_board("zc706")
+FOLDER = ROOT / "benchmarks" / "designs"
+CHUNKS = {4: 8, 1: 2, 2: 3}
+"""Most chunks of a proposal, and how many of such proposals are scheduled."""
+EVALUATIONS = 60
+"""Schedules of a network that the finish may take: with no limit of time, a search ends with the same design always."""
 
 
 @dataclass(frozen=True)
@@ -69,79 +46,37 @@ class Setup:
 
     network: str
     """Name in the zoo."""
-    accelerator: Accelerator
-    memories: Memories
-    frames: int
-    """Per pass."""
+    hand: float
+    """Cycles of a frame that a design shaped by hand took."""
     bars: tuple[tuple[str, str], ...]
     """Claims by figure: `frames/s`, `GOPS`, `utilisation`."""
+    frames: int = 4
+    """Of a pass, to begin with."""
     convolutions_only: bool = False
     """Convolutions and pooling without the fully connected layers, as others report these networks."""
     fold: int = 1
     """Factor by which pixels of the input are folded into channels."""
-    assign: Callable[[Sequence[Layer]], tuple[int, ...]] = lambda layers: ()
-    """Chunk of each executed layer."""
-    choices: int = 8
-    """Mappings of a layer that are scheduled."""
-    evaluations: int = 24
-    """Schedules of the whole network that the refinement may take."""
-    find: Callable[[Network], Mapping] | None = None
-    """Mapping of the executed network, where it is not refined from each layer's best."""
 
-
-def pooling_beside(layers: Sequence[Layer]) -> tuple[int, ...]:
-    """Pooling on chunk 1, everything else on chunk 0."""
-    return tuple(int(layer.op == "maxpool") for layer in layers)
-
-
-def first_and_pooling_beside(layers: Sequence[Layer]) -> tuple[int, ...]:
-    """The first layer on chunk 2, pooling on chunk 1, everything else on chunk 0."""
-    return (2, *pooling_beside(layers)[1:])
+    @property
+    def path(self) -> Path:
+        """The file of its design."""
+        return FOLDER / f"{self.network}.yaml"
 
 
 SETUPS: dict[str, Setup] = {
     "VGG-16 convolutions": Setup(
         "vgg16",
-        Accelerator((CONVOLUTIONS, POOLING, FIRST)),
-        (HALF, QUARTER, QUARTER),
-        frames=2,
+        hand=17_137_893 / 2,
         bars=(("GOPS", ">= 650"), ("utilisation", ">= 0.95")),
+        frames=2,
         convolutions_only=True,
-        assign=first_and_pooling_beside,
-        choices=3,
-        evaluations=1,
     ),
     "AlexNet convolutions": Setup(
-        "alexnet",
-        Accelerator((CONVOLUTIONS, POOLING)),
-        HALF,
-        frames=4,
-        bars=(("utilisation", ">= 0.88"),),
-        convolutions_only=True,
-        fold=2,
-        assign=pooling_beside,
+        "alexnet", hand=1_596_514 / 4, bars=(("utilisation", ">= 0.88"),), convolutions_only=True, fold=2
     ),
-    "ResNet-18": Setup(
-        "resnet18", Accelerator((RESIDUALS,)), ONE_PORT, frames=4, bars=(("frames/s", ">= 165"),), evaluations=8
-    ),
-    "ResNet-50": Setup(
-        "resnet50",
-        Accelerator((RESIDUALS,)),
-        ONE_PORT,
-        frames=4,
-        bars=(("frames/s", ">= 65"),),
-        choices=4,
-        evaluations=1,
-    ),
-    "MobileNetV2": Setup(
-        "mobilenet_v2",
-        board_mobile.accelerator(board_mobile.CHOSEN),
-        board_mobile.MEMORIES,
-        frames=board_mobile.FRAMES,
-        bars=(("frames/s", ">= 500"),),
-        fold=board_mobile.FOLD,
-        find=partial(board_mobile.mapping, board_mobile.CHOSEN),
-    ),
+    "ResNet-18": Setup("resnet18", hand=4_779_013 / 4, bars=(("frames/s", ">= 165"),)),
+    "ResNet-50": Setup("resnet50", hand=11_637_255 / 4, bars=(("frames/s", ">= 65"),)),
+    "MobileNetV2": Setup("mobilenet_v2", hand=1_498_607 / 4, bars=(("frames/s", ">= 500"),), fold=2),
 }
 
 
@@ -159,26 +94,61 @@ def executed(setup: Setup, network: Network, weights: Weights) -> tuple[Network,
     return (network, weights) if setup.fold == 1 else fold_input(network, weights, setup.fold)
 
 
-def mapping(setup: Setup) -> Mapping:
-    """The setup's mapping, found by the exact schedule; always the same."""
-    network = zoo_network(setup)
-    network, weights = executed(setup, network, blank_weights(network))
-    if setup.find is not None:
-        return setup.find(network)
-    start = starting_mapping(
-        network,
-        setup.accelerator,
-        setup.memories,
-        chunks=setup.assign(lower(network).layers),
-        frames=setup.frames,
-        choices=setup.choices,
-    )
-    budget = Budget(evaluations=setup.evaluations)
-    return (
-        refine(network, weights, setup.accelerator, start, setup.memories, budget) if setup.evaluations > 1 else start
-    )
-
-
 def integers(network: Network) -> Weights:
     """Random weights with which every layer's outputs spread over their range: bits do not care what they mean."""
     return random_weights(network, np.random.default_rng(0))
+
+
+def search(setup: Setup) -> tuple[Finished, float]:
+    """The search's design, always the same, and a lower bound of the cycles of a frame by the closed form."""
+    network = zoo_network(setup)
+    network, _ = executed(setup, network, blank_weights(network))
+    points: dict[Point, None] = {}
+    bounds = []
+    for chunks, count in CHUNKS.items():
+        found = propose(network, BOARD, Budget(), max_chunks=chunks, frames=setup.frames)
+        points |= dict.fromkeys(found.points[:count])
+        bounds.append(found.lower_bound_cycles)
+    return finish(network, list(points), BOARD, Fastest(), Budget(evaluations=EVALUATIONS)), min(bounds)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file of `benchmarks/designs`."""
+
+    command: str
+    """Finds it again."""
+    cycles: float
+    """Of a frame, in steady state, by the exact schedule."""
+    lower_bound: float
+    """By the closed form: no design of the space takes fewer."""
+    design: Realised
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self.design.accelerator
+
+    @property
+    def mapping(self) -> Mapping:
+        return self.design.mapping
+
+    @property
+    def memories(self) -> Memories:
+        """The memory behind each port."""
+        return self.design.memories(BOARD)
+
+
+def save(setup: Setup, name: str, finished: Finished, bound: float) -> Path:
+    """Writes the setup's file."""
+    command = f'python -m benchmarks.board_scale --search --networks "{name}"'
+    found = Found(command, finished.settled.cycles, round(bound, 1), finished.realised)
+    FOLDER.mkdir(exist_ok=True)
+    write_atomically(setup.path, yaml.safe_dump(to_plain(found), sort_keys=False, width=110, default_flow_style=None))
+    return setup.path
+
+
+def load(setup: Setup) -> Found:
+    """The setup's design. UserError, saying how to find it, if there is no file."""
+    if not setup.path.is_file():
+        raise UserError(f"{setup.path.name} is missing: python -m benchmarks.board_scale --search finds it")
+    return from_plain(Found, read_yaml(setup.path))

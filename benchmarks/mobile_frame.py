@@ -19,8 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import board_mobile
-from benchmarks.board_designs import SETUPS, executed, integers, zoo_network
+from benchmarks.board_designs import SETUPS, executed, integers, load, zoo_network
 from benchmarks.common import Row, report, write
 from dna.compile.compiler import compile as compile_design
 from dna.network.random import random_input
@@ -33,15 +32,15 @@ def main() -> int:
     setup = SETUPS["MobileNetV2"]
     source = zoo_network(setup)
     network, weights = executed(setup, source, integers(source))
-    mapping = board_mobile.mapping(board_mobile.CHOSEN, network)
-    alone = replace(mapping, frames=1, batches=(1,) * len(mapping.batches))
-    program = compile_design(network, weights, setup.accelerator, alone)
+    found = load(setup)
+    alone = replace(found.mapping, frames=1, batches=())
+    program = compile_design(network, weights, found.accelerator, alone)
     reference = run_reference(network, weights, random_input(network, np.random.default_rng(0)))
     folder = Path(tempfile.mkdtemp(prefix="mobile-frame-"))
     os.environ["CCACHE_DISABLE"] = "1"
     began = time.monotonic()
     try:
-        case = Case(program, reference, board_mobile.MEMORIES)
+        case = Case(program, reference, found.memories)
         (run,) = verify_many([case], folder / "case", modes=("fixed",), build=folder / "build").runs
     finally:
         shutil.rmtree(folder)

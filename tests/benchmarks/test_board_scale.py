@@ -3,42 +3,55 @@
 import pytest
 
 from benchmarks import single_layers
-from benchmarks.board_designs import SETUPS, executed, zoo_network
-from benchmarks.board_scale import figures, resource_rows
-from dna.accelerator.chunk import port_memory
-from dna.compile.lowering import lower
+from benchmarks.board_designs import BOARD, SETUPS, executed, load, zoo_network
+from benchmarks.board_scale import PASSES, figures, resource_rows, schedule_rows
+from dna.compile.compiler import compile
+from dna.compile.limits import check_mapping
+from dna.cost.schedule import schedule
 from dna.search.refine import blank_weights
+from dna.search.shares import bandwidth, port_widths
+
+FOUND = [name for name, setup in SETUPS.items() if setup.path.is_file()]
 
 
 def test_rates_follow_from_the_cycles_of_a_pass():
     setup = SETUPS["ResNet-18"]
-    network = zoo_network(setup)
-    cycles = setup.frames * 1_000_000
-    rates = figures(setup, network, cycles)
+    found, network = load(setup), zoo_network(setup)
+    cycles = found.mapping.frames * 1_000_000
+    rates = figures(found, network, cycles)
+    multipliers = sum(chunk.multipliers for chunk in found.accelerator.chunks)
     assert rates["frames/s"] == 200.0
     assert rates["GOPS"] == pytest.approx(network.macs * 2 * 200 / 1e9, abs=0.1)
-    assert rates["utilisation"] == pytest.approx(network.macs / 1_000_000 / 1792, abs=1e-4)
+    assert rates["utilisation"] == pytest.approx(network.macs / 1_000_000 / multipliers, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", list(SETUPS))
-def test_ports_together_have_16_bytes_per_cycle_each_way(name):
+@pytest.mark.parametrize("name", FOUND)
+def test_a_found_design_keeps_within_the_boards_memory_and_resources(name):
+    found = load(SETUPS[name])
+    assert bandwidth(found.design.shares, port_widths(found.accelerator)) <= BOARD.carried == 16
+    rows = resource_rows(name, found.accelerator)
+    assert len(rows) == 4 and all(row.holds for row in rows)
+
+
+@pytest.mark.parametrize("name", FOUND)
+def test_a_found_design_is_for_its_network_and_beats_the_hand(name):
     setup = SETUPS[name]
-    widths = [chunk.port_bytes for chunk in setup.accelerator.chunks for _ in range(chunk.ports)]
-    rate = sum(width / port_memory(setup.memories, port).beat_interval for port, width in enumerate(widths))
-    assert rate <= 16
-
-
-@pytest.mark.parametrize("name", list(SETUPS))
-def test_a_setup_fits_the_block_ram_and_has_a_chunk_for_every_layer(name):
-    setup = SETUPS[name]
-    network = zoo_network(setup)
+    found, network = load(setup), zoo_network(setup)
     network, _ = executed(setup, network, blank_weights(network))
-    layers = lower(network).layers
-    chunks = setup.find(network).chunks if setup.find else setup.assign(layers) or (0,) * len(layers)
-    assert len(chunks) == len(layers)
-    assert set(chunks) == set(range(len(setup.accelerator.chunks)))
-    rows = {row.name: row for row in resource_rows(name, setup.accelerator)}
-    assert rows[f"{name}: bram36"].holds and rows[f"{name}: lut"].holds
+    check_mapping(network, found.accelerator, found.mapping)
+    assert found.lower_bound <= found.cycles <= setup.hand
+    assert name in found.command
+
+
+def test_cycles_of_a_found_design_are_those_of_its_program():
+    """The smallest one, compiled in full: bars are those of the exact schedule."""
+    setup = SETUPS["AlexNet convolutions"]
+    found, network = load(setup), zoo_network(setup)
+    network, weights = executed(setup, network, blank_weights(network))
+    times = schedule(compile(network, weights, found.accelerator, found.mapping), found.memories, PASSES)
+    assert times.interval / found.mapping.frames == found.cycles
+    rows = {row.name: row for row in schedule_rows("x", setup, found, network, times)}
+    assert rows["x: cycles, schedule / by hand"].holds and rows["x: utilisation, schedule"].holds
 
 
 def test_convolutions_without_the_classifier_keep_every_convolution():
