@@ -61,6 +61,8 @@ def main() -> int:
         "--save", type=Path, metavar="FOLDER", help="write the designs there, for dna generate, and end"
     )
     parser.add_argument("--search", action="store_true", help="find the designs anew, write their files, and end")
+    parser.add_argument("--fixed", action="store_true", help="no run on ports that share their bytes")
+    parser.add_argument("--passes", type=int, default=PASSES, help="simulated; one gives no rate; default %(default)s")
     parser.add_argument("--networks", help=f"only these, separated by commas: {', '.join(SETUPS)}")
     given = parser.parse_args()
     chosen = given.networks.split(",") if given.networks else list(SETUPS)
@@ -76,7 +78,8 @@ def main() -> int:
         return 0
     rows: list[Row] = []
     with ThreadPoolExecutor(WORKERS) as workers:  # the simulations are processes of their own
-        tasks = [workers.submit(measured, name, SETUPS[name], not given.quick) for name in chosen]
+        passes = 0 if given.quick else given.passes
+        tasks = [workers.submit(measured, name, SETUPS[name], passes, not given.fixed) for name in chosen]
         for task in tasks:
             rows += task.result()
     if not given.quick:
@@ -103,8 +106,8 @@ def print_found(name: str, setup: Setup) -> None:
     print(f"by hand {setup.hand:.0f}, lower bound {bound:.0f}", flush=True)
 
 
-def measured(name: str, setup: Setup, simulate: bool) -> list[Row]:
-    """The network's rows: resources, figures of the schedule, and of the simulation if it is asked for."""
+def measured(name: str, setup: Setup, passes: int, sharing: bool) -> list[Row]:
+    """The network's rows: resources, figures of the schedule, and of the simulation of so many passes."""
     began = time.monotonic()
     source, found = zoo_network(setup), load(setup)
     weights = integers(source)
@@ -113,11 +116,11 @@ def measured(name: str, setup: Setup, simulate: bool) -> list[Row]:
     times = schedule(program, found.memories, PASSES)
     print(f"{name}: compiled after {time.monotonic() - began:.0f} s", flush=True)
     rows = [*resource_rows(name, found.accelerator), *schedule_rows(name, setup, found, source, times)]
-    if simulate:
+    if passes:
         rows += synthesis_rows(name, found.accelerator)
         folder = Path(tempfile.mkdtemp(prefix="board-scale-"))
         try:
-            rows += simulated(name, setup, found, source, weights, program, folder)
+            rows += simulated(name, setup, found, source, weights, program, folder, passes, sharing)
         finally:
             shutil.rmtree(folder)
     return rows
@@ -187,9 +190,17 @@ def schedule_rows(name: str, setup: Setup, found: Found, network: Network, times
 
 
 def simulated(
-    name: str, setup: Setup, found: Found, network: Network, weights: Weights, program: Program, folder: Path
+    name: str,
+    setup: Setup,
+    found: Found,
+    network: Network,
+    weights: Weights,
+    program: Program,
+    folder: Path,
+    passes: int,
+    sharing: bool,
 ) -> list[Row]:
-    """RTL of fixed timing: bits and cycles; then with shared memory: bits, and the rate."""
+    """RTL of fixed timing: bits and cycles; then, where asked for, with shared memory: bits, and the rate."""
     rng = np.random.default_rng(1)
     references = []
     for _ in range(found.mapping.frames):
@@ -199,11 +210,13 @@ def simulated(
         references.append({**tensors, "input": image})
     print(f"{name}: references of {found.mapping.frames} frames computed", flush=True)
     ports = found.accelerator.ports
-    fixed = Case(program, references, found.memories, PASSES)
+    fixed = Case(program, references, found.memories, passes)
     shared = Case(program, references, (FULL,) * ports, SHARED_PASSES)
     build = folder / "build"
     (run,) = verify_many([fixed], folder / "fixed", modes=("fixed",), build=build).runs
-    rows = fixed_rows(name, setup, found, network, run)
+    rows = fixed_rows(name, setup, found, network, run, passes)
+    if not sharing:
+        return rows
     modes, total = ("shared",), SHARED_BYTES
     (run,) = verify_many([shared], folder / "shared", modes=modes, build=build, shared_bytes=total).runs
     how = f"{total} bytes per cycle shared"
@@ -211,17 +224,23 @@ def simulated(
     return [*rows, Row(f"{name}: bits different, {how}", bits(run), "bit", "== 0")]
 
 
-def fixed_rows(name: str, setup: Setup, found: Found, network: Network, run: RunResult) -> list[Row]:
-    """Figures of the RTL, and what differs from reference and schedule."""
+def fixed_rows(name: str, setup: Setup, found: Found, network: Network, run: RunResult, passes: int) -> list[Row]:
+    """Figures of the RTL, and what differs from reference and schedule. One pass has no rate in steady state."""
     print(*run.differences[:10], sep="\n", flush=True)
-    rows = rate_rows(name, "RTL", setup, found, network, interval(run), bars=True)
+    rows = rate_rows(name, "RTL", setup, found, network, interval(run), bars=True) if passes > 1 else []
     cycles = abs((run.cycles_model or 0) - (run.cycles_rtl or 0))
     return [
         *rows,
         Row(f"{name}: bits different", bits(run), "bit", "== 0"),
         Row(f"{name}: cycles different, model and RTL", cycles, "cycle", "== 0"),
         Row(f"{name}: differences of any kind", len(run.differences), "", "== 0"),
-        Row(f"{name}: cycles simulated", run.cycles_rtl or 0, "", "", {"seconds": round(run.seconds, 1)}),
+        Row(
+            f"{name}: cycles simulated",
+            run.cycles_rtl or 0,
+            "",
+            "",
+            {"passes": passes, "seconds": round(run.seconds, 1)},
+        ),
     ]
 
 

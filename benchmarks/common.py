@@ -102,6 +102,19 @@ def read(name: str, folder: Path = RESULTS) -> dict[str, Any]:
     return dict(json.loads((folder / f"{name}.json").read_text(encoding="utf-8")))
 
 
+def earlier(name: str, folder: Path = RESULTS) -> list[Row]:
+    """The rows of a result file, none if there is no such file."""
+    try:
+        rows = read(name, folder)["rows"]
+    except FileNotFoundError:
+        return []
+    own = ("name", "value", "unit", "bar", "holds")
+    return [
+        Row(row["name"], row["value"], row["unit"], row.get("bar", ""), {k: v for k, v in row.items() if k not in own})
+        for row in rows
+    ]
+
+
 def report(rows: Sequence[Row]) -> int:
     """Prints the rows; 1 if a bar is missed, else 0: the benchmark's exit code."""
     for row in rows:
