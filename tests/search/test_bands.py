@@ -1,4 +1,4 @@
-"""Banded mappings: they compile for small banks, and keep their bands within them."""
+"""Mappings of layers whose tensors are on chip: bands, legal and good, that give the network's integers."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from dna.accelerator.chunk import Accelerator, Chunk, Link, Memory
+from dna.accelerator.board import load_board
+from dna.accelerator.chunk import Chunk, Memory
+from dna.compile import limits
 from dna.compile.compiler import compile
 from dna.compile.interpret import interpret
 from dna.cost.schedule import schedule
-from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
 from dna.network.random import random_input
 from dna.quantize.random import random_weights
 from dna.quantize.reference import run
-from dna.search.bands import banded, banded_mapping
+from dna.search.bands import chip_choices
+from dna.search.groups import of_mapping
+from dna.search.point import Point
+from dna.search.realise import realise
 
 MIXING = Chunk(oc=16, ic=4, px=2, input_words=256, weight_words=128, param_words=64, output_words=256, port_bytes=16)
 DEPTHWISE = replace(MIXING, ic=1, residual=False)
@@ -35,18 +39,20 @@ def block(size: int) -> Network:
     return Network("block", layers)
 
 
+BOARD = load_board("zc706")
+
+
 def test_a_block_runs_in_bands_and_gives_its_integers() -> None:
     network = block(16)
-    links = (Link(0, 1, 512), Link(1, 0, 1024), Link(0, 0, 512))
-    accelerator = Accelerator((MIXING, DEPTHWISE), links=links)
-    mapping = banded_mapping(network, accelerator, (0, 0, 1, 0), frames=2, batches=(1, 1, 1, 1))
-    assert mapping.on_chip == {"stem", "expand", "depthwise"}
-    band = 3 * 16 * (min(mapping.layers[2].tile_rows, 16) + 2)
-    assert 2 * band <= 512
+    on_chip = frozenset({"stem", "expand", "depthwise"})
+    point = Point((MIXING, DEPTHWISE), (4, 16), (0, 0, 1, 0), frames=2, batches=(1, 1, 1, 1), on_chip=on_chip)
+    found = realise(network, point, BOARD)
+    assert found.mapping.on_chip == on_chip
+    assert found.mapping.layers[2].tile_rows < 16
     weights = random_weights(network, np.random.default_rng(0))
-    program = compile(network, weights, accelerator, mapping)
+    program = compile(network, weights, found.accelerator, found.mapping)
     assert program.region_words["WORK"] == 0
-    single = compile(network, weights, accelerator, replace(mapping, frames=1))
+    single = compile(network, weights, found.accelerator, replace(found.mapping, frames=1))
     image = random_input(network, np.random.default_rng(1))
     got = interpret(single, image, np.random.default_rng(2))
     assert np.array_equal(got["project"], run(network, weights, image)["project"])
@@ -56,8 +62,34 @@ def test_a_block_runs_in_bands_and_gives_its_integers() -> None:
     assert depthwise.tiles[0].popped < expanded
 
 
-def test_a_bank_without_room_for_two_bands_is_named() -> None:
-    layer = block(16).layers[2]
-    assert banded(layer, DEPTHWISE, 2 * 3 * 16 * 3).tile_rows == 1
-    with pytest.raises(UserError, match="layer 'depthwise': no band of rows fits"):
-        banded(layer, DEPTHWISE, 2 * 3 * 16 * 3 - 1)
+@pytest.mark.parametrize("layer", block(16).layers, ids=lambda layer: layer.name)
+def test_choices_are_legal_bands_of_nearly_equal_cycles_the_lowest_first(layer: Layer) -> None:
+    chunk = DEPTHWISE if layer.op == "depthwise" else MIXING
+    choices = chip_choices(layer, chunk, Memory(40), 1, 3, chip_in=True, chip_out=True, in_order=True, tolerance=1.2)
+    best = chip_choices(layer, chunk, Memory(40), 1, 1, chip_in=True, chip_out=True)
+    cycles = [
+        int(of_mapping(layer, mapping, chunk, Memory(40), 1).cycles(1, 1, True, True)) for mapping in (*best, *choices)
+    ]
+    assert max(cycles[1:2]) <= 1.2 * cycles[0]
+    assert choices[0].tile_rows <= best[0].tile_rows
+    for mapping in choices:
+        limits.check(layer, chunk, mapping)
+        assert mapping.order == "inputs" or mapping.out_channels == layer.out_channels
+
+
+def test_nothing_is_chosen_where_nothing_fits() -> None:
+    layer = replace(block(16).layers[3], residual=None, kernel=(3, 3), padding=(1, 1, 1, 1))
+    tiny = replace(MIXING, weight_words=16)
+    assert chip_choices(layer, tiny, Memory(40), 1, 3, chip_in=True, chip_out=True) == []
+
+
+def test_weights_that_stay_are_loaded_once_for_all_frames() -> None:
+    layer = block(16).layers[1]
+    (mapping,) = chip_choices(layer, MIXING, Memory(40), 4, 1, chip_in=True, chip_out=True)
+    assert mapping.resident
+    one, four = (int(of_mapping(layer, mapping, MIXING, Memory(40), frames).weight_frames) for frames in (1, 4))
+    assert one == four == 1
+    assert (
+        int(of_mapping(layer, replace(mapping, resident=False, out_channels=16), MIXING, Memory(40), 4).weight_frames)
+        > 1
+    )
