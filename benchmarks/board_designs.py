@@ -121,7 +121,7 @@ class Found:
     cycles: float
     """Of a frame, in steady state, by the exact schedule."""
     lower_bound: float
-    """By the closed form: no design of the space takes fewer."""
+    """By the closed form: no proposal takes fewer. The finish may, with more frames per pass."""
     design: Realised
 
     @property
