@@ -179,9 +179,9 @@ class OnChip:
         return Choices.joined([self._of_split(first, ends, number, interval, needs) for number in numbers], 3)
 
     def least(self, layer: int, weights: Floats) -> Floats:
-        # The fastest weights for the least bandwidth: less than any split takes.
-        mode = Mode(min(split[0] for split in SPLITS), self.batches[layer], chip_in=True, chip_out=True)
-        return self.prices.least(layer, [(mode, min(map(carried, SPLITS)))], weights)
+        batch = self.batches[layer]
+        modes = [(Mode(s[0], batch, chip_in=True, chip_out=True), carried(s)) for s in SPLITS if self._possible(s)]
+        return self.prices.least(layer, modes, weights)
 
     def _of_split(self, first: int, ends: Ints, number: int, interval: float, needs: Needs) -> Choices:
         sums, before, behind = self.sums[SPLITS[number]]
@@ -307,8 +307,8 @@ class Split:
             modes = [Mode(DEPTHWISE_SPLIT[0], 1, chip_in=True, chip_out=True, banded=bank) for bank in BANKS]
             slowest = carried(DEPTHWISE_SPLIT)
             return self.side.least(layer, [(mode, slowest) for mode in modes], weights)
-        mode = Mode(min(split[0] for split in MAIN_SPLITS), 1, chip_in=True, chip_out=True)
-        return self.main.least(layer, [(mode, min(map(carried, MAIN_SPLITS)))], weights)
+        modes = [(Mode(split[0], 1, chip_in=True, chip_out=True), carried(split)) for split in MAIN_SPLITS]
+        return self.main.least(layer, modes, weights)
 
     def _links(self, first: int, end: int) -> int:
         """BRAM36 of the banks of a run, but for that to the depthwise chunk: all in them is whole."""

@@ -296,9 +296,16 @@ class Mixed:
         return (faster[-1], array, place) if faster else None
 
 
+EXPOSED = (0.015, 0.05)
+"""Parts of the interval that the large chunk of a stage may wait for the small one beside it."""
+
+
 @dataclass
 class Beside:
-    """A chunk of the large menu for a run, and one of the small menu for its layers of some operators."""
+    """A chunk of the large menu for a run, and one of the small menu for its layers of some operators.
+
+    The two take turns on the frames of a pass: the large one waits for the last frame of what the small one does.
+    """
 
     main: Mixed
     small: Mixed
@@ -317,10 +324,14 @@ class Beside:
         ends = ends[(beside > 0) & (beside < ends - first)]
         if not len(ends):
             return Choices.none(6)
-        large = self.main.choices(first, interval, needs.less(self.main.skipped), ends).by_end()
-        little = self.small.choices(first, interval, needs.less(self.small.skipped), ends).by_end()
-        both = [end for end in large if end in little]
-        return Choices.joined([self._products(large[end], little[end], needs, first, end) for end in both], 6)
+        parts = []
+        for exposed in EXPOSED:
+            own, other = interval * (1 - exposed), interval * min(1.0, exposed * self.main.prices.frames)
+            large = self.main.choices(first, own, needs.less(self.main.skipped), ends).by_end()
+            little = self.small.choices(first, other, needs.less(self.small.skipped), ends).by_end()
+            both = [end for end in large if end in little]
+            parts += [self._products(large[end], little[end], needs, first, end) for end in both]
+        return Choices.joined(parts, 6)
 
     def least(self, layer: int, weights: Floats) -> Floats:
         return np.minimum(self.main.least(layer, weights), self.small.least(layer, weights))
@@ -339,15 +350,15 @@ class Beside:
         return Part(one.chunks + other.chunks, one.words + other.words, one.groups + other.groups)
 
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
-        return max(self.main.cycles(first, end, payload[:3]), self.small.cycles(first, end, payload[3:]))
+        main, small = self.main.cycles(first, end, payload[:3]), self.small.cycles(first, end, payload[3:])
+        return max(main + small / self.main.prices.frames, small)
 
     def quicker(self, first: int, end: int, payload: Sequence[int], words: float) -> tuple[int, ...] | None:
-        main_first = self.main.cycles(first, end, payload[:3]) >= self.small.cycles(first, end, payload[3:])
-        kind, own = (self.main, payload[:3]) if main_first else (self.small, payload[3:])
-        found = kind.quicker(first, end, own, words)
-        if found is None:
-            return None
-        return (*found, *payload[3:]) if main_first else (*payload[:3], *found)
+        found = self.main.quicker(first, end, payload[:3], words)
+        if found is not None:
+            return (*found, *payload[3:])
+        found = self.small.quicker(first, end, payload[3:], words)
+        return None if found is None else (*payload[:3], *found)
 
 
 def small_runs(layers: Sequence[Layer]) -> tuple[tuple[int, int], ...]:

@@ -48,13 +48,17 @@ def _shares(ports: Sequence[int], wanted: Sequence[float], words: float) -> tupl
 
 
 def diverse(found: Sequence[tuple[float, Point]], count: int) -> list[tuple[float, Point]]:
-    """The best, but no more than two with the same arrays unless others are missing."""
+    """The best, but no more than two with the same arrays unless others are missing, and the best of each number of
+    chunks; in order of their cycles."""
     ranked = sorted(found, key=lambda item: (item[0], len(item[1].chunks)))
-    first: list[tuple[float, Point]] = []
-    rest: list[tuple[float, Point]] = []
+    leaders: dict[int, tuple[float, Point]] = {}
+    others: list[tuple[float, Point]] = []
     seen: dict[object, int] = {}
+    rest: list[tuple[float, Point]] = []
     for item in ranked:
         arrays = tuple((c.oc, c.ic, c.px) for c in item[1].chunks)
         seen[arrays] = seen.get(arrays, 0) + 1
-        (first if seen[arrays] <= 2 else rest).append(item)
-    return sorted((first + rest)[:count], key=lambda item: item[0])
+        if leaders.setdefault(len(item[1].chunks), item) is not item:
+            (others if seen[arrays] <= 2 else rest).append(item)
+    chosen = [*leaders.values(), *others, *rest][:count]
+    return sorted(chosen, key=lambda item: item[0])

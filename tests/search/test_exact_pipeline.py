@@ -12,7 +12,7 @@ from dna.compile.lowering import lower
 from dna.cost.resources import accelerator_resources
 from dna.errors import UserError
 from dna.network.zoo import build
-from dna.search.exact_pipeline import Proposals, StageSpace, propose, search, solve
+from dna.search.exact_pipeline import Proposals, folds, propose, search
 from dna.search.goal import Fastest, Goal, LeastHardware
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.partition import undominated
@@ -23,6 +23,7 @@ from dna.search.realise import realise, settled
 from dna.search.space import default_space
 from dna.search.stage_kinds import ROUTABLE, Choices, Limits, Mixed, Part, Prices
 from dna.search.stage_prices import Key, chunk_prices
+from dna.search.stage_search import StageSpace, solve
 from dna.search.stages import Mode, StageTables, dsp_menu, lut_menu
 
 BOARD = load_board("zc706")
@@ -61,7 +62,7 @@ def listed_space(seed, layers=5, entries=4, chunks=3):
     for _ in range(2):
         used = np.concatenate([rng.uniform(0.1, 0.8, (entries, 4)), np.full((entries, 1), 1 / chunks)], axis=1)
         kinds.append(Listed(rng.integers(10, 100, (entries, layers)), used))
-    return StageSpace(layers, 1, 1.0, tuple(kinds))
+    return StageSpace(layers, 1, 1.0, chunks, 0.0, tuple(kinds))
 
 
 def enumerated(space, chunks):
@@ -226,3 +227,9 @@ def test_least_hardware_is_less_at_lower_rates():
 def test_other_goals_are_refused():
     with pytest.raises(UserError, match="does not cover"):
         propose(build("alexnet").network, BOARD, goal=Goal("latency"))
+
+
+def test_folds_that_pay():
+    assert folds(build("mobilenet_v2").network) == [2]
+    assert folds(build("vgg16").network) == [1], "a stride of one leaves nothing to fold"
+    assert set(folds(build("alexnet").network)) <= {1, 2, 4} and 2 in folds(build("alexnet").network)
