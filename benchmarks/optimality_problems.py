@@ -47,6 +47,14 @@ def definitions(path: Path = DEFINITION) -> dict[str, dict[str, Any]]:
     return dict(json.loads(path.read_text(encoding="utf-8")))
 
 
+def smaller(given: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a space that is enumerated in a second: fewer values, four layers."""
+    lists = {"oc": [16, 32], "ic": [1, 4], "px": [7]}
+    if "chunks" not in given:
+        lists |= {"px": [7, 14], "input_words": [512, 1024], "weight_words": [256, 2048], "param_words": [64, 256]}
+    return {**given, "layers": 4, "chunk": {**given["chunk"], **lists}}
+
+
 def build_problem(given: Mapping[str, Any]) -> Solved:
     """The problem that an entry of the definition describes."""
     board, goal = load_board(given["board"]), parse_goal(given["goal"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -27,7 +27,8 @@ def with_exchange(search: Search, share: float = 0.5, pairs: int = PAIRS) -> Sea
 
     def finished(problem: Problem, budget: Budget, seed: int = 0) -> SearchResult:
         ledger = Ledger(problem, budget)
-        first = search(problem, Budget(max(1, round(share * budget.evaluations)), share * budget.seconds), seed)
+        part = replace(budget, evaluations=max(1, round(share * budget.evaluations)), seconds=share * budget.seconds)
+        first = search(problem, replace(part, watch=None), seed)
         ledger.take(first)
         generator, start = torch.Generator().manual_seed(seed), first.design
         while ledger.left:
@@ -72,6 +73,6 @@ class Unsolved:
             for name, need in priced.needs.items():
                 fits = fits & (need <= part[name][:, None])
             drawn = torch.rand(fits.shape, generator=self.generator).masked_fill(~fits, -1.0).argmax(dim=1)
-            taken = priced.cycles.gather(1, drawn[:, None])[:, 0]
+            taken = priced.cycles.expand(fits.shape).gather(1, drawn[:, None])[:, 0]
             cycles[rows] = torch.where(fits.any(dim=1), taken, UNMAPPED)
         return cycles

@@ -38,6 +38,8 @@ class Settings:
     """Standard deviation of a member's first logits: members and restarts shall differ."""
     pairs: int = 4096
     """Most designs priced by one round of exchanging pairs."""
+    finish: bool = True
+    """Whether settled members are finished by exchanges at all; without, their most probable designs are priced."""
 
 
 def advantage(probabilities: Tensor, costs: Tensor) -> Tensor:
@@ -106,7 +108,11 @@ def search(problem: Problem, budget: Budget, seed: int = 0, settings: Settings |
         logits = [settings.spread * _normal(members, width, generator) for width in space.widths]
         _descend(ledger, logits, settings, generator)
         starts = [mode(space, logits, member, generator) for member in range(members)]
-        for start in torch.unique(torch.stack(starts), dim=0):
+        settled = torch.unique(torch.stack(starts), dim=0)
+        if not settings.finish:
+            ledger.price(settled[: ledger.left])
+            continue
+        for start in settled:
             for design in (start, space.sample(1, generator)[0]):
                 if ledger.left:
                     improve(ledger, design, settings.pairs, generator)

@@ -1,6 +1,5 @@
 """The frozen spaces stay as they are, and looking a price up is pricing it."""
 
-import copy
 import json
 
 import pytest
@@ -12,20 +11,11 @@ from benchmarks.optimality_problems import (
     build_problem,
     definition_hash,
     definitions,
+    smaller,
 )
 
 FROZEN = "7c109cfa522494b09115b4fcf50b3d2b36d374d7d5607aae52b22e5bce9b55ef"
 """Of the definition as it was before any search was tuned on it. Whoever changes a space must say so here."""
-
-
-def smaller(name):
-    """The same space with fewer values, so that enumerating it takes a second."""
-    given = copy.deepcopy(definitions()[name])
-    given["chunk"] |= {"oc": [16, 32], "ic": [1, 4], "px": [7, 14], "post_lanes": [4, 8]}
-    if name == "one chunk":
-        given["chunk"] |= {"input_words": [512, 1024], "weight_words": [256, 2048], "param_words": [64, 256]}
-    given["layers"] = 4
-    return given
 
 
 def test_the_spaces_are_those_that_were_frozen():
@@ -43,7 +33,7 @@ def test_the_hash_sees_values_and_not_layout(tmp_path):
 
 @pytest.mark.parametrize("name", definitions())
 def test_a_space_that_is_enumerated_is_priced_by_looking_up(name):
-    of = build_problem(smaller(name))
+    of = build_problem(smaller(definitions()[name]))
     everything = Enumerated.all(of)
     assert everything.size == of.space.size
     designs = of.space.sample(200, torch.Generator().manual_seed(0))
