@@ -2,7 +2,7 @@
 
 A block between `<!-- results: NAME NAME -->` and `<!-- end results -->` becomes a table of
 `benchmarks/results/NAME.json`: all of its rows, or, of a benchmark with many, those that have a bar. `NAME:WORD` takes
-those that have a bar and WORD in their name.
+those that have a bar and WORD in their name, `NAME/WORD` all that have WORD in their name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from benchmarks.common import RESULTS, ROOT, read
 from dna.runs import write_atomically
 
-BLOCK = re.compile(r"(<!-- results: (?P<names>[A-Za-z0-9_: ]+) -->\n)(?P<body>.*?)(<!-- end results -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- results: (?P<names>[A-Za-z0-9_:/, ]+) -->\n)(?P<body>.*?)(<!-- end results -->)", re.DOTALL)
 MOST_ROWS = 12
 HEAD = "| measured by | figure | measured | claimed | holds |\n| --- | --- | ---: | --- | --- |\n"
 
@@ -35,10 +35,12 @@ def table(names: list[str], results: Path = RESULTS) -> str:
     """A Markdown table, and under it where and when each benchmark was run."""
     lines, sources = [], []
     for given in names:
-        name, _, word = given.partition(":")
+        name, sign, word = (re.split("([:/])", given, maxsplit=1) + ["", ""])[:3]
         content = read(name, results)
         rows = content["rows"]
-        if word:
+        if sign == "/":
+            rows = [row for row in rows if word in row["name"]]
+        elif word:
             rows = [row for row in rows if "bar" in row and word in row["name"]]
         elif len(rows) > MOST_ROWS:
             rows = [row for row in rows if "bar" in row] or rows[:MOST_ROWS]

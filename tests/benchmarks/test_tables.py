@@ -36,6 +36,16 @@ def test_of_many_rows_only_claims_are_shown(results):
     assert "difference" in text and "layer" not in text
 
 
+def test_a_word_takes_the_rows_that_have_it(results):
+    details = [Row(f"layer {number}", number, "cycles") for number in range(tables.MOST_ROWS)]
+    write("many", [*details, Row("pool:, difference", 0, bar="== 0"), Row("layer 1, again", 5, bar="== 5")], results)
+    claimed, named = (tables.table([f"many{sign}layer"], results) for sign in ":/")
+    assert claimed.count("| many |") == 1 and "layer 1, again" in claimed
+    assert named.count("| many |") == tables.MOST_ROWS + 1 and "difference" not in named
+    text = "<!-- results: many/pool:, -->\n<!-- end results -->"
+    assert "pool:, difference" in tables.filled(text, results)
+
+
 def test_blocks_are_replaced_and_the_rest_is_left_alone(results):
     text = "before\n<!-- results: demo -->\nSTALE\n<!-- end results -->\nafter | 98 %\n"
     once = tables.filled(text, results)
