@@ -4,8 +4,8 @@
 side by side, without a Program: what a tile loads, computes and stores follows from layer and mapping. Where laps of a
 loop have come to take equal times, the rest but for the last two is left out, and all times move on by theirs.
 
-Left out is what rarely matters, and then a cycle here is earlier than there: how deep queues are, and that the bursts
-of a job may differ in length.
+Left out is what rarely matters: how deep queues are, and that the bursts of a job may differ in length. So a cycle here
+is, as a rule, not later than there; what stands for laps and pages that are not walked can make it a little later.
 """
 
 from __future__ import annotations
