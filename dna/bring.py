@@ -28,7 +28,7 @@ from dna.search.goal import Goal, parse_goal
 from dna.search.problem import Budget
 from dna.search.rivals import Entrant, rivals
 
-BRING_MINUTES = 0.6
+BRING_MINUTES = 0.7
 
 
 @dataclass(frozen=True)

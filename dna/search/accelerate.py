@@ -140,7 +140,7 @@ def accelerate(
     seconds = max(LEAST_SECONDS, SEARCHING * budget.seconds)
     searching = replace(budget, seconds=seconds, watch=_part(budget.watch, 0.0, SEARCHING))
     if method == "exact" and task.one_chunk:
-        return _one_chunk(task, searching, seed)
+        return _one_or_more(task, searching, budget, seed)
     ratios: dict[str, float] = {}
     for points, found, notices in _proposed(task, method, searching, seed):
         seconds = max(LEAST_SECONDS, budget.seconds - found.seconds)
@@ -167,6 +167,28 @@ def _never_back(watch: Callable[[float], None] | None) -> Callable[[float], None
             watch(told)
 
     return forward if watch is not None else None
+
+
+def _one_or_more(task: Task, searching: Budget, budget: Budget, seed: int) -> Solved:
+    """The best single chunk; where the least hardware is asked for, or pipelines if they take less."""
+    missed: UserError | None = None
+    single: Solved | None = None
+    try:
+        single = _one_chunk(task, searching, seed)
+    except UserError as error:
+        missed = error
+    alone = {limit.name for limit in task.goal.limits} == {"fps"} and task.constraints.plain
+    if task.goal.objective == "hardware" and alone:
+        points, found = _exact(task, searching)
+        if points:
+            seconds = max(LEAST_SECONDS, (1 - SEARCHING) * budget.seconds)
+            done = _finished(task, points, Budget(seconds=seconds, watch=_part(budget.watch, SEARCHING, 1.0)))
+            if done.feasible and (single is None or done.cost < single.cost):
+                return _solved(task, done, replace(found, cost=done.cost), ())
+    if single is None:
+        assert missed is not None
+        raise missed
+    return single
 
 
 def _one_chunk(task: Task, budget: Budget, seed: int) -> Solved:
@@ -221,12 +243,15 @@ def _exact(task: Task, budget: Budget) -> tuple[list[Point], Found]:
     numbers = task.constraints.numbers(SEARCHED_CHUNKS)
     started = time.perf_counter()
     try:
-        best = propose(task.network, task.within, budget, max_chunks=numbers[-1])
+        goal = Fastest() if task.fastest else task.goal
+        best = propose(task.network, task.within, budget, goal=goal, max_chunks=numbers[-1])
     except UserError:
         return [], Found("exact", 0, time.perf_counter() - started, float("inf"))
     points = [point for point in best.points if len(point.chunks) in numbers]
     cost = min(best.intervals, default=float("inf"))
     seconds = time.perf_counter() - started
+    if not task.fastest:
+        return points, Found("exact", 0, seconds, cost, best.lower_bound_hardware)
     return points, Found("exact", 0, seconds, cost, best.lower_bound_cycles, best.trace)
 
 

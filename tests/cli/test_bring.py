@@ -26,7 +26,7 @@ from dna.search import accelerate
 from dna.search.one_chunk import check_runnable
 
 SHORT = ["--minutes", "0.1"]
-FEW = ["--goal", "fps=500"]
+FEW = ["--goal", "latency", *SHORT]
 """A goal whose optimum is proven in no time."""
 ZOO = ["--network", "squeezenet1_1", "--input-size", "32", "--width", "0.25", "--classes", "5"]
 
@@ -134,13 +134,14 @@ def test_a_network_beyond_every_accelerator_is_refused_by_layer_and_limit(layer,
 def test_from_the_zoo_to_a_report_that_says_the_weights_are_random(capsys):
     assert cli.main(["search", "--board", "zc706", *ZOO, *SHORT]) == 0
     said = capsys.readouterr().out
-    assert "weights are random" in said and "16 random images" in said and " designs priced in " in said
+    assert "weights are random" in said and "16 random images" in said
+    assert "by the price model" in said or "the method gives no bound" in said
     run = runs.find()
     design = Design.load(run.design)
     assert design.network.name == "squeezenet1_1" and design.network.shapes["input"].height == 32
     figures = design.metrics["search"]
     assert figures["cycles"] <= figures["latency_cycles"] and figures["trace"][-1][1] == figures["cost"]
-    assert compiled(design).instructions[-1].op == "END"
+    assert all(chunk.instructions[-1].op == "END" for chunk in compiled(design).chunks)
     summary = summarise(run)
     assert any("weights are random" in line for line in summary.notices)
     assert summary.title.startswith("squeezenet1_1 on zc706")
@@ -150,7 +151,7 @@ def test_from_the_zoo_to_a_report_that_says_the_weights_are_random(capsys):
 
 def test_from_onnx_to_a_project_proven_with_a_calibration_image(capsys):
     arguments = ["--network", "model.onnx", "--calibrate", "images.npz", "--mean", "0.4,0.5,0.6", "--std", "0.25"]
-    assert cli.main(["search", "--board", "pynq-z2", "--goal", "fps=500", *arguments]) == 0
+    assert cli.main(["search", "--board", "pynq-z2", "--goal", "fps=500", *arguments, *SHORT]) == 0
     assert "of 12 calibration images" in capsys.readouterr().out
     run = runs.find()
     design = Design.load(run.design)

@@ -19,7 +19,8 @@ from dna.search import accelerate as module
 from dna.search.accelerate import METHODS, accelerate, search_figures
 from dna.search.constraints import Constraints
 from dna.search.constraints_file import constraints_of
-from dna.search.goal import Fastest, LeastHardware, Limit
+from dna.search.goal import Fastest, Goal, LeastHardware, Limit
+from dna.search.one_chunk import solve_one_chunk
 from dna.search.problem import Budget
 from dna.search.refine import blank_weights
 
@@ -110,15 +111,23 @@ def test_limits_bind():
     assert memory + sum(link.words * 16 for link in narrow.accelerator.links) / 1024 <= 40
 
 
-def test_least_hardware_is_one_proven_chunk_unless_more_are_asked_for():
+def test_least_hardware_is_no_more_than_that_of_the_best_single_chunk():
     goal = LeastHardware(20_000)
-    one = solved_for({}, "exact", goal)
-    check_solved(one)
-    assert one.found.proven and len(one.accelerator.chunks) == 1 and one.cycles <= goal.cycles(BOARD)
+    least = solved_for({}, "exact", goal)
+    check_solved(least)
+    single = solve_one_chunk(NETWORK, blank_weights(NETWORK), BOARD, goal, "exact", Budget(seconds=60))
+    assert least.cost <= single.result.cost and least.cycles <= goal.cycles(BOARD)
     two = solved_for({"chunks": 2}, "exact", goal)
     check_solved(two)
     assert len(two.accelerator.chunks) == 2 and "does not cover the goal" in two.notices[0]
-    assert two.cost > one.cost
+    assert two.cycles <= goal.cycles(BOARD)
+
+
+def test_a_latency_asked_for_is_served_by_one_proven_chunk():
+    goal = Goal("latency")
+    one = solved_for({}, "exact", goal)
+    check_solved(one)
+    assert one.found.proven and len(one.accelerator.chunks) == 1 and one.cost == one.found.cost
 
 
 def test_an_infeasible_request_names_limit_and_constraint(monkeypatch):
