@@ -96,14 +96,13 @@ class Tensors:
                 fitting[number] = min(fitting[number], fitting[number + 1])
         return fitting
 
-    def memory_words(self, number: int, outside: set[str]) -> int:
-        """Words that a layer moves through memory, in the busier direction, if these tensors are there."""
+    def memory_words(self, number: int, outside: set[str]) -> tuple[int, int]:
+        """Words that a layer reads and writes in memory if these tensors are there."""
         layer = self.layers[number]
         sizes = {name: output_words(self.layers[n]) for name, n in self.numbers.items()}
         own = layer.in_height * layer.in_width * channel_words(layer.in_channels)
         reads = sum(sizes.get(name, own) for name in layer.sources if name in outside or name not in self.able)
-        writes = output_words(layer) if layer.name in outside or layer.name not in self.able else 0
-        return max(reads, writes)
+        return reads, output_words(layer) if layer.name in outside or layer.name not in self.able else 0
 
 
 @dataclass
@@ -135,8 +134,13 @@ class OnChip:
     def _cycles(self, number: int, split: tuple[int, int], outside: set[str]) -> Ints:
         """A layer's cycles for all frames, `(A, B)`, with these tensors in memory."""
         mode = Mode(split[0], self.batches[number], chip_in=True, chip_out=True)
-        cycles = self.prices.cycles(number, mode)
-        return np.maximum(cycles, self.tensors.memory_words(number, outside) * split[1] * self.prices.frames)
+        frames = self.prices.frames
+        reads, writes = (words * split[1] * frames for words in self.tensors.memory_words(number, outside))
+        weights, slot = self.prices.weights(number)
+        # Where not all weights stay, a group's inputs come again for each part of them, or all weights for each frame.
+        again = np.minimum(reads * -(-weights // slot), np.maximum(reads, weights * split[0] * frames))
+        reads = np.where(weights > slot, again, reads)
+        return np.maximum(self.prices.cycles(number, mode), np.maximum(reads, writes))
 
     @cached_property
     def sums(self) -> dict[tuple[int, int], tuple[Ints, Ints, Ints]]:
@@ -155,7 +159,7 @@ class OnChip:
         each = alone.copy()
         for n in range(count - 1):
             groups = self.prices.frames // self.batches[n + 1]
-            each[n] = np.maximum(each[n], self.prices.first_weights(n + 1) * split[0] * groups)
+            each[n] = np.maximum(each[n], np.minimum(*self.prices.weights(n + 1)) * split[0] * groups)
         before, behind = (np.zeros((count + 1, *self.prices.menu.shape), np.int64) for _ in range(2))
         for cut in range(1, count):
             cut_through = {name for name, writer, last in self.chip if writer < cut <= last}

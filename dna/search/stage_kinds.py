@@ -161,20 +161,18 @@ class Prices:
             self._fractions[words, residual] = np.take_along_axis(used, self.menu.order[:, :, None], axis=1)
         return self._fractions[words, residual]
 
-    def first_weights(self, layer: int) -> Ints:
-        """Words of the first tile of a layer's weights, `(A, B)`: all of them, or what a slot of the buffer holds."""
+    def weights(self, layer: int) -> tuple[Ints, Ints]:
+        """Words of a layer's weights, `(A, 1)`, and of what a slot of the weight buffer holds, `(A, B)`."""
         shape, values = self.layers[layer], {name: value.numpy() for name, value in self.menu.values.items()}
         word = values["oc"] * values["ic"] // WORD
-        slots = self.menu.buffers[:, BUFFER_AXES.index("weight_words")].numpy()[self.menu.order] // 2 * word[:, None]
-        if not shape.has_weights:
-            return np.zeros_like(slots)
-        taps = shape.kernel[0] * shape.kernel[1]
+        depths = self.menu.buffers[:, BUFFER_AXES.index("weight_words")].numpy()[self.menu.order]
+        taps = shape.kernel[0] * shape.kernel[1] * int(shape.has_weights)
         if shape.per_channel:
             groups, steps = -(-shape.out_channels // np.minimum(values["oc"], WORD)), -(-taps // values["ic"])
         else:
             groups = shape.groups * -(-shape.group_outputs // values["oc"])
             steps = taps * -(-shape.group_inputs // values["ic"])
-        return np.minimum(slots, (groups * steps * word)[:, None])
+        return (groups * steps * word)[:, None], depths // 2 * word[:, None]
 
     def adds(self, layers: Sequence[int]) -> bool:
         """Whether one of the layers adds a residual."""
