@@ -35,7 +35,7 @@ class Panel:
 class Plot(Svg):
     """A picture that can also hold curves and areas."""
 
-    def line(self, points: Sequence[tuple[float, float]], colour: str, width: float = 1.6) -> None:
+    def curve(self, points: Sequence[tuple[float, float]], colour: str, width: float = 1.6) -> None:
         self._shapes.append(
             f'<polyline points="{_path(points)}" fill="none" stroke="{colour}" stroke-width="{width:g}"'
             ' stroke-linejoin="round"/>'
@@ -67,11 +67,11 @@ def _draw(plot: Plot, panel: Panel, left: float, top: float) -> None:
     plot.text(left, top - 8, panel.title, 12, bold=True)
     for gap in (0.001, 0.01, 0.1, 1.0, 10.0):
         y = _y(gap, top)
-        plot.line([(left, y), (left + PANEL_WIDTH, y)], LINE, 0.5)
+        plot.curve([(left, y), (left + PANEL_WIDTH, y)], LINE, 0.5)
         plot.text(left - 6, y + 4, "optimum" if gap == FLOOR else f"{100 * gap:g} %", 10, QUIET, "end")
     for exponent in range(math.ceil(math.log10(grid[0]) - 1e-9), math.floor(math.log10(grid[-1]) + 1e-9) + 1):
         x = left + PANEL_WIDTH * (exponent - math.log10(grid[0])) / span
-        plot.line([(x, top), (x, top + PANEL_HEIGHT)], LINE, 0.5)
+        plot.curve([(x, top), (x, top + PANEL_HEIGHT)], LINE, 0.5)
         plot.text(x, top + PANEL_HEIGHT + 14, f"{10.0**exponent:,.10g}", 10, QUIET, "middle")
     plot.text(left + PANEL_WIDTH, top + PANEL_HEIGHT + 28, panel.unit, 10, QUIET, "end")
     places = [left + PANEL_WIDTH * math.log10(value / grid[0]) / span for value in grid]
@@ -82,7 +82,7 @@ def _draw(plot: Plot, panel: Panel, left: float, top: float) -> None:
             for which in ("low", "median", "high")
         )
         plot.area(low + high[::-1], COLOURS[name])
-        plot.line(middle, COLOURS[name], 2.2 if name == "default" else 1.6)
+        plot.curve(middle, COLOURS[name], 2.2 if name == "default" else 1.6)
 
 
 def _y(gap: float, top: float) -> float:

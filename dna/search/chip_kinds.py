@@ -139,8 +139,8 @@ class OnChip:
         weights, slot = self.prices.weights(number)
         # Where not all weights stay, a group's inputs come again for each part of them, or all weights for each frame.
         again = np.minimum(reads * -(-weights // slot), np.maximum(reads, weights * split[0] * frames))
-        reads = np.where(weights > slot, again, reads)
-        return np.maximum(self.prices.cycles(number, mode), np.maximum(reads, writes))
+        loads = np.where(weights > slot, again, reads)
+        return np.maximum(self.prices.cycles(number, mode), np.maximum(loads, writes))
 
     @cached_property
     def sums(self) -> dict[tuple[int, int], tuple[Ints, Ints, Ints]]:
@@ -311,8 +311,8 @@ class Split:
             modes = [Mode(DEPTHWISE_SPLIT[0], 1, chip_in=True, chip_out=True, banded=bank) for bank in BANKS]
             slowest = carried(DEPTHWISE_SPLIT)
             return self.side.least(layer, [(mode, slowest) for mode in modes], weights)
-        modes = [(Mode(split[0], 1, chip_in=True, chip_out=True), carried(split)) for split in MAIN_SPLITS]
-        return self.main.least(layer, modes, weights)
+        whole = [(Mode(split[0], 1, chip_in=True, chip_out=True), carried(split)) for split in MAIN_SPLITS]
+        return self.main.least(layer, whole, weights)
 
     def _links(self, first: int, end: int) -> int:
         """BRAM36 of the banks of a run, but for that to the depthwise chunk: all in them is whole."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import torch
@@ -118,10 +119,11 @@ def lut_menu(layers: Sequence[Layer], shapes: Sequence[tuple[int, int, int]] = L
     return Menu(tuple(arrays), SMALL_LEVELS)
 
 
-def _array(oc: int, ic: int, px: int, post: int, residual: bool, ports: int, **switches: bool) -> Chunk:
-    return Chunk(
-        oc, ic, px, post, 16, 16, 16, 16, residual=residual, post_in_lut=True, ports=ports, burst_beats=64, **switches
-    )
+def _array(
+    oc: int, ic: int, px: int, post: int, residual: bool, ports: int, packed: bool = False, mac_in_lut: bool = False
+) -> Chunk:
+    plain = Chunk(oc, ic, px, post, 16, 16, 16, 16, residual=residual, post_in_lut=True, ports=ports, burst_beats=64)
+    return replace(plain, packed=packed, mac_in_lut=mac_in_lut)
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,8 @@ class _Flat:
 
         tables = ("pixels", "channels")
         first = parts[0][0]
-        c = replace(first, **{f.name: geometry(f.name) for f in fields(Choices) if f.name not in tables})
+        columns: dict[str, Any] = {f.name: geometry(f.name) for f in fields(Choices) if f.name not in tables}
+        c = replace(first, **columns)
         terms = ArrayTerms(**{f.name: term(f.name) for f in fields(ArrayTerms)})
         array = place // len(menu.buffers)
         a = {name: value[array][None] for name, value in menu.values.items()}

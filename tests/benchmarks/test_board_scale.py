@@ -11,8 +11,6 @@ from dna.cost.schedule import schedule
 from dna.search.refine import blank_weights
 from dna.search.shares import bandwidth, port_widths
 
-FOUND = [name for name, setup in SETUPS.items() if setup.path.is_file()]
-
 
 def test_rates_follow_from_the_cycles_of_a_pass():
     setup = SETUPS["ResNet-18"]
@@ -25,7 +23,7 @@ def test_rates_follow_from_the_cycles_of_a_pass():
     assert rates["utilisation"] == pytest.approx(network.macs / 1_000_000 / multipliers, abs=1e-4)
 
 
-@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("name", SETUPS)
 def test_a_found_design_keeps_within_the_boards_memory_and_resources(name):
     found = load(SETUPS[name])
     assert bandwidth(found.design.shares, port_widths(found.accelerator)) <= BOARD.carried == 16
@@ -33,7 +31,7 @@ def test_a_found_design_keeps_within_the_boards_memory_and_resources(name):
     assert len(rows) == 4 and all(row.holds for row in rows)
 
 
-@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("name", SETUPS)
 def test_a_found_design_is_for_its_network_and_beats_the_hand(name):
     setup = SETUPS[name]
     found, network = load(setup), zoo_network(setup)

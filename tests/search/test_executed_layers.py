@@ -14,8 +14,8 @@ from dna.cost.mapping_limits import Candidates, buffer_needs, legal
 from dna.cost.walk import network_cycles
 from dna.network.layer import Layer
 from dna.network.network import Network, concat_layer
-from dna.search.one_chunk import best_mapping
 from dna.search.mapping_space import candidates, compute_bound, decode, shape_of, solve_mappings
+from dna.search.one_chunk import best_mapping
 from tests.cost.chains import as_candidates, columns, exact, random_array
 
 GROUPED = [
