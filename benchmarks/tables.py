@@ -46,7 +46,7 @@ def table(names: list[str], results: Path = RESULTS) -> str:
             rows = [row for row in rows if "bar" in row] or rows[:MOST_ROWS]
         lines += [_line(name, row) for row in rows]
         sources.append(f"`{content['command']}`: {content['date']}, commit {content['commit']}, {content['machine']}.")
-    return HEAD + "\n".join(lines) + "\n\n" + "  \n".join(sources) + "\n"
+    return HEAD + "\n".join(lines) + "\n\n" + "  \n".join(dict.fromkeys(sources)) + "\n"
 
 
 def _line(benchmark: str, row: Mapping[str, Any]) -> str:
