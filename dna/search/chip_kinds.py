@@ -270,13 +270,18 @@ class Split:
         mode = Mode(split[0], 1, chip_in=True, chip_out=True, banded=bank)
         return np.minimum(prices.cycles(number, mode), UNMAPPED).reshape(-1)
 
+    def _before(self, first: int, end: int, split: tuple[int, int]) -> Ints:
+        """Cycles of a segment's layers ahead of its depthwise one, `(A * B,)`: none where it begins with that."""
+        none = np.zeros_like(self._cycles(end, split))
+        return sum((self._cycles(number, split) for number in range(first, end)), none)
+
     @cached_property
     def _sums(self) -> dict[tuple[int, int], Ints]:
         """By main split and bank, cycles of the first k segments on each pair of entries, `(segments + 1, M, S)`."""
         found = {}
         sides = {bank: self._side(bank) for bank in BANKS}
         for one, split in enumerate(MAIN_SPLITS):
-            before = np.stack([sum(self._cycles(n, split) for n in range(*s[:2])) for s in self.segments])
+            before = np.stack([self._before(s[0], s[1], split) for s in self.segments])
             behind = np.stack([self._cycles(s[2] - 1, split) for s in self.segments])
             for bank, (side, held) in sides.items():
                 each = np.maximum(before[:, :, None], held[:, None, :]) + behind[:, :, None]
