@@ -19,7 +19,8 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.common import Row, read, report, write
+from benchmarks.common import Row, report, write
+from benchmarks.common import earlier as measured_before
 from dna.accelerator.board import load_board
 from dna.errors import UserError
 from dna.network.zoo import build, names
@@ -104,17 +105,7 @@ def _each(networks: Sequence[str], boards: Sequence[str], methods: Sequence[str]
 
 def earlier() -> list[Row]:
     """Rows of the result as it stands, summaries left out."""
-    try:
-        found = read(NAME)["rows"]
-    except FileNotFoundError:
-        return []
-    known = ("name", "value", "unit", "bar", "holds")
-    rows = []
-    for row in found:
-        if "task" in row:
-            extra = {key: value for key, value in row.items() if key not in known}
-            rows.append(Row(row["name"], row["value"], row["unit"], row.get("bar", ""), extra))
-    return rows
+    return [row for row in measured_before(NAME) if "task" in row.extra]
 
 
 def measured(task: Task) -> list[Row]:

@@ -28,7 +28,7 @@ def test_methods_are_summed_up_over_what_the_default_did_too():
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "RESULTS", tmp_path)
-    monkeypatch.setattr(zoo_accelerators, "read", lambda name: common.read(name, tmp_path))
+    monkeypatch.setattr(zoo_accelerators, "measured_before", lambda name: common.earlier(name, tmp_path))
     assert earlier() == []
     rows = [row("a", "exact", 100), row("a", "random", 80)]
     common.write("zoo_accelerators", [*rows, *summary(rows)], tmp_path)
