@@ -9,7 +9,7 @@ from dna.accelerator.isa import COUNTER_BITS
 QUEUE_DEPTH = 8
 """Jobs in the queue of each engine (dna_chunk.v)."""
 _RANGE = 1 << COUNTER_BITS
-_PASSES_KEPT = 5
+PASSES_KEPT = 5
 """A WAIT looks at most 3 passes back, and at most to the end of the pass before that."""
 
 
@@ -36,7 +36,7 @@ class PassCounter:
 
     def __init__(self, per_pass: int) -> None:
         self.per_pass = per_pass
-        self.recent: deque[int] = deque(maxlen=_PASSES_KEPT * per_pass)
+        self.recent: deque[int] = deque(maxlen=PASSES_KEPT * per_pass)
         self._count = 0
 
     def event(self, cycle: int) -> None:

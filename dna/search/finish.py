@@ -22,8 +22,9 @@ from dna.accelerator.mapping import Mapping
 from dna.compile.program import Program
 from dna.cost.area import accelerator_area, buffer_kb, link_bits
 from dna.cost.energy import energy_of
+from dna.cost.packed import Packed, packed, schedule_packed
 from dna.cost.resources import Resources, accelerator_resources
-from dna.cost.schedule import Schedule, schedule
+from dna.cost.schedule import Schedule
 from dna.errors import UserError
 from dna.network.network import Network
 from dna.search.figures import Costs
@@ -103,7 +104,7 @@ class _Finish:
     watch: Callable[[float], None] | None
     evaluations: int = 0
     started: float = field(default_factory=time.perf_counter)
-    programs: dict[tuple[Accelerator, Mapping], Program] = field(default_factory=dict)
+    programs: dict[tuple[Accelerator, Mapping], Packed] = field(default_factory=dict)
     """The latest ones: shares change, Programs do not."""
     trace: list[tuple[int, str, float]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
@@ -215,19 +216,19 @@ class _Finish:
         self.seen.add(realised)
         self.evaluations += 1
         program = self._program(realised)
-        times = schedule(program, realised.memories(self.board), PASSES)
+        times = schedule_packed(program, realised.memories(self.board), PASSES)
         wanted = {self.goal.objective, *(limit.name for limit in self.goal.limits)}
         latency = one_frame_latency(self.network, realised, self.board) if wanted & {"latency", "edp"} else None
         used = accelerator_resources(realised.accelerator)
         settled = Settled(times.interval, realised.mapping.frames, latency, used)
-        return Candidate(point, realised, settled, times, self._key(realised, settled, program))
+        return Candidate(point, realised, settled, times, self._key(realised, settled, program.program))
 
-    def _program(self, realised: Realised) -> Program:
+    def _program(self, realised: Realised) -> Packed:
         key = (realised.accelerator, realised.mapping)
         if key not in self.programs:
             if len(self.programs) >= 2:
                 del self.programs[next(iter(self.programs))]
-            self.programs[key] = outline(self.network, *key)
+            self.programs[key] = packed(outline(self.network, *key))
         return self.programs[key]
 
     def _key(self, realised: Realised, settled: Settled, program: Program) -> tuple[float, float, float]:

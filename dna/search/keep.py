@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from dna.accelerator.board import Board
 from dna.compile.limits import check_mapping
 from dna.compile.placement import place
+from dna.cost.packed import packed, schedule_packed
 from dna.cost.resources import accelerator_resources
-from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.network.network import Network
 from dna.search.constraints import Constraints
@@ -73,7 +73,7 @@ def _realised(network: Network, point: Point, board: Board, constraints: Constra
 def _settled(network: Network, realised: Realised, board: Board, goal: Goal) -> tuple[tuple[float, float], Kept]:
     """Excess and cost by the schedule, and the figures."""
     program = outline(network, realised.accelerator, realised.mapping)
-    times = schedule(program, realised.memories(board), PASSES)
+    times = schedule_packed(packed(program), realised.memories(board), PASSES)
     wanted = {goal.objective, *(limit.name for limit in goal.limits)}
     latency = one_frame_latency(network, realised, board) if wanted & {"latency", "edp"} else None
     settled = Settled(times.interval, realised.mapping.frames, latency, accelerator_resources(realised.accelerator))

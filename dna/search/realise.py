@@ -16,8 +16,8 @@ from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.limits import check_mapping
 from dna.compile.lowering import Lowered, lower
 from dna.compile.plan import DoesNotEndError, Plan
+from dna.cost.packed import packed, schedule_packed
 from dna.cost.resources import accelerator_resources
-from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
@@ -113,14 +113,14 @@ def settled(
     program = outline(network, realised.accelerator, realised.mapping)
     alone = one_frame_latency(network, realised, board) if latency else None
     used = accelerator_resources(realised.accelerator)
-    return Settled(schedule(program, memories, passes).interval, realised.mapping.frames, alone, used)
+    return Settled(schedule_packed(packed(program), memories, passes).interval, realised.mapping.frames, alone, used)
 
 
 def one_frame_latency(network: Network, realised: Realised, board: Board) -> int:
     """Cycles of one frame that has the accelerator for itself, from start to done."""
     mapping = replace(realised.mapping, frames=1, batches=())
     program = outline(network, realised.accelerator, mapping)
-    return schedule(program, realised.memories(board), 1).latency
+    return schedule_packed(packed(program), realised.memories(board), 1).latency
 
 
 def point_mapping(lowered: Lowered, point: Point, board: Board, choices: int = CHOICES) -> Mapping:

@@ -17,6 +17,7 @@ from dna.accelerator.chunk import Accelerator, Chunk, Memories, Memory, port_mem
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile as compile_design
 from dna.compile.lowering import lower
+from dna.cost.packed import packed, schedule_packed
 from dna.cost.schedule import Schedule, schedule
 from dna.errors import UserError
 from dna.network.layer import Layer
@@ -121,7 +122,7 @@ def alone(layer: Layer, mapping: LayerMapping, chunk: Chunk, memory: Memory, fra
         layers, mappings = [source, only.renamed(residual="source")], [first, mapping]
     network = Network("alone", tuple(layers))
     whole = Mapping(tuple(mappings), frames=frames)
-    return schedule(outline(network, Accelerator((chunk,)), whole), memory, PASSES).interval
+    return schedule_packed(packed(outline(network, Accelerator((chunk,)), whole)), memory, PASSES).interval
 
 
 def blank_weights(network: Network) -> Weights:
@@ -182,7 +183,7 @@ class _Descent:
             program = outline(self.network, self.accelerator, mapping)
         except UserError:
             return None
-        return schedule(program, self.memories, PASSES)
+        return schedule_packed(packed(program), self.memories, PASSES)
 
     def _groups(self, mapping: Mapping, times: Schedule, together: bool) -> list[tuple[int, ...]]:
         """Layers that change together, those that wait longest first."""
