@@ -1,7 +1,7 @@
-"""The schedule's recurrence as machine code, where a C compiler is found: `schedule.c`, built once and kept.
+"""The inner loops of searches as machine code, where a C compiler is found: `*.c`, built once and kept.
 
-DNA needs a C++ compiler for its simulations, so there is one, as a rule. Without it the search uses
-`dna.cost.schedule`, which gives the same figures, and takes a hundred times as long.
+DNA needs a C++ compiler for its simulations, so there is one, as a rule. Without it the Python
+that they follow is used (`dna.cost.schedule`, `dna.compile.waits`): the same results, in a hundred times as long.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from dna.cost.dispatch import PAGE_DELAY
 from dna.cost.ports import OUTPUT_READ_LATENCY
 from dna.cost.schedule import CAPTURE_STAGES, POST_STAGES
 
-SOURCE = Path(__file__).with_name("schedule.c")
+SOURCES = tuple(Path(__file__).with_name(name) for name in ("schedule.c", "banks.c"))
 CONSTANTS = {
     "QUEUE": counters.QUEUE_DEPTH,
     "RANGE": 1 << COUNTER_BITS,
@@ -42,7 +42,7 @@ SECONDS = 60
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled recurrence; None where it cannot be built or loaded."""
+    """The compiled functions; None where it cannot be built or loaded."""
     try:
         return ctypes.CDLL(str(_built()))
     except (OSError, subprocess.SubprocessError):
@@ -50,17 +50,19 @@ def library() -> ctypes.CDLL | None:
 
 
 def _built() -> Path:
-    """The shared library of the source, built if it is not kept from before. OSError, SubprocessError if it cannot."""
+    """The shared library of the sources, built if it is not kept from before. OSError, SubprocessError if it cannot."""
     found = (shutil.which(name) for name in (os.environ.get("CC", ""), *COMPILERS) if name)
     compiler = next((path for path in found if path), None)
     if compiler is None:
         raise FileNotFoundError("no C compiler")
-    content = SOURCE.read_bytes() + " ".join((*FLAGS, compiler, platform.platform())).encode()
-    kept = _folder() / f"schedule-{hashlib.sha256(content).hexdigest()[:20]}.so"
+    content = (
+        b"".join(source.read_bytes() for source in SOURCES) + " ".join((*FLAGS, compiler, platform.platform())).encode()
+    )
+    kept = _folder() / f"search-{hashlib.sha256(content).hexdigest()[:20]}.so"
     if not kept.exists():
         with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
             made = Path(folder) / kept.name
-            command = [compiler, *FLAGS, "-x", "c", str(SOURCE), "-o", str(made)]
+            command = [compiler, *FLAGS, "-x", "c", *map(str, SOURCES), "-o", str(made)]
             subprocess.run(command, check=True, capture_output=True, timeout=SECONDS)
             os.replace(made, kept)  # at once: another process may build the same
     return kept

@@ -27,6 +27,7 @@ from dna.compile.program import ChunkProgram, Program
 from dna.compile.tiling import Step
 from dna.network.layer import Layer
 from dna.network.network import Network
+from dna.search.quick_plan import QuickPlan
 
 
 @dataclass
@@ -69,7 +70,7 @@ def plan_of(network: Network, accelerator: Accelerator, mapping: Mapping) -> Pla
 
 @lru_cache(maxsize=3)
 def _linkless(network: Network, chunks: tuple[Chunk, ...], mapping: Mapping) -> Plan:
-    plan = Plan(lower(network), Accelerator(chunks), mapping)
+    plan = QuickPlan(lower(network), Accelerator(chunks), mapping)
     assert plan.of_reads is not None, "made here, for all copies"
     return plan
 

@@ -54,7 +54,7 @@ def test_without_a_compiler_it_is_the_schedule_itself(monkeypatch: pytest.Monkey
     broken.write_text("int dna_schedule(")
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(native, "SOURCE", broken)
+    monkeypatch.setattr(native, "SOURCES", (broken,))
     assert native.library.__wrapped__() is None
     assert not list((tmp_path / "dna").glob("*"))
 
