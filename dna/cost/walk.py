@@ -11,22 +11,26 @@ is, as a rule, not later than there; what stands for laps and pages that are not
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Memory
+from dna.accelerator.isa import field_limit
+from dna.accelerator.tile import channel_words
 from dna.compile.lowering import Lowered
 from dna.cost.mapping_limits import Candidates
-from dna.cost.walk_engines import PAGE_BODY, PAGE_LOAD, PAGE_WORDS, Engines, Ports, T
+from dna.cost.walk_bursts import Job
+from dna.cost.walk_engines import PAGE_BODY, PAGE_WORDS, Engines, Ports, T
 from dna.cost.walk_fields import LEVELS, PLACE, RADIX, table, weight_words
 from dna.network.layer import Layer
 
-MANY_LAPS = 8
-"""Laps after which a loop is cut short even if they did not take equal times: then the shorter of two counts."""
-PHASES = 16
-"""Places in a burst that are told apart: all of them up to bursts of so many words."""
+LONGEST = field_limit("LOAD", "run")
+"""Words of a run."""
+COUNTED = ("inputs", "weights", "param_tiles", "outputs")
+"""Buffers whose slots take turns, by the field that counts their tiles."""
 Fields = Mapping[str, Tensor]
 
 
@@ -58,6 +62,19 @@ def writers(lowered: Lowered) -> dict[str, int]:
     return found
 
 
+def places(lowered: Lowered) -> dict[str, tuple[int, int]]:
+    """By tensor that lies in a concat: words from row to row there, and words of a row in front of it."""
+    found = {}
+    for name in lowered.places:
+        whole, group = name, 0
+        while whole in lowered.places:
+            whole, first = lowered.places[whole]
+            group += first
+        shape = lowered.shape(whole)
+        found[name] = int(channel_words(shape.channels)) * shape.width, group * shape.width
+    return found
+
+
 def network_cycles(
     layers: Sequence[Layer],
     mappings: Sequence[Candidates],
@@ -67,21 +84,52 @@ def network_cycles(
     *,
     frames: int = 1,
     passes: int = 1,
+    places: Mapping[str, tuple[int, int]] | None = None,
+    resident: Tensor | None = None,
 ) -> Walked:
     """Cycles of designs of one chunk each that run the executed layers, all tensors in memory.
 
     `mappings`: by layer, a row per design. `values`: the chunks' parameters, int64 `(designs,)` each. `memories`: one
     for all designs, or one each. `written`: see `writers`. Each of `passes` passes takes `frames` frames, which share
-    weight loads where the order is "weights". Mappings have to be legal (`mapping_limits.legal`).
+    weight loads where the order is "weights". Mappings have to be legal (`mapping_limits.legal`). `places`: see
+    `places`; without, no tensor lies in another. `resident`: `(layers, designs)`, 1 where it is so in `LayerMapping`;
+    without, nowhere.
     """
-    count = len(values["px"])
-    each = [memories] * count if isinstance(memories, Memory) else list(memories)
-    found = [torch.zeros(rows, count, dtype=torch.int64) for rows in (1, passes, len(layers))]
+    each = [memories] * len(values["px"]) if isinstance(memories, Memory) else list(memories)
+    group = Group(tuple(layers), tuple(mappings), values, tuple(each), written, places or {}, resident)
+    return groups_cycles([group], frames=frames, passes=passes)
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Designs of one network, as `network_cycles` takes them; `memories`: one each."""
+
+    layers: tuple[Layer, ...]
+    mappings: tuple[Candidates, ...]
+    values: Mapping[str, Tensor]
+    memories: tuple[Memory, ...]
+    written: Mapping[str, int]
+    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    resident: Tensor | None = None
+
+
+def groups_cycles(groups: Sequence[Group], *, frames: int = 1, passes: int = 1) -> Walked:
+    """Cycles of designs of several networks side by side, one group after the other.
+
+    As `network_cycles`, and with the same results; `Walked.layers` has 0 behind the last layer of a shorter network.
+    """
+    depth = max(len(group.layers) for group in groups)
+    tables = [table(g.layers, g.mappings, g.values, frames, g.written, g.places, g.resident) for g in groups]
+    fields = torch.cat([F.pad(t, (0, 0, 0, 0, 0, depth - len(t))) for t in tables], 2)
+    lengths = torch.cat([torch.full((t.shape[2],), len(t)) for t in tables])
+    values = {name: torch.cat([g.values[name] for g in groups]) for name in groups[0].values}
+    memories = [memory for group in groups for memory in group.memories]
+    found = [torch.zeros(rows, len(lengths), dtype=torch.int64) for rows in (1, passes, depth)]
     for outstanding in torch.unique(values["outstanding"]).tolist():
         ids = torch.nonzero(values["outstanding"] == outstanding)[:, 0]
         a = {name: value[ids] for name, value in values.items()}
-        fields = table(layers, [c.select(ids) for c in mappings], a, frames, written)
-        walk = _Walk(fields, a, Ports.of(a, [each[i] for i in ids.tolist()]), int(outstanding), frames, passes)
+        ports = Ports.of(a, [memories[i] for i in ids.tolist()])
+        walk = _Walk(fields[:, :, ids], lengths[ids], a, ports, int(outstanding), frames, passes)
         for whole, part in zip(found, walk.run(), strict=True):
             whole[:, ids] = part
     return Walked(found[0][0], found[1], found[2])
@@ -117,13 +165,28 @@ def _place(f: Fields, digits: Tensor) -> _Place:
 
 class _Walk:
     def __init__(
-        self, fields: Tensor, a: Mapping[str, Tensor], ports: Ports, outstanding: int, frames: int, passes: int
+        self,
+        fields: Tensor,
+        lengths: Tensor,
+        a: Mapping[str, Tensor],
+        ports: Ports,
+        outstanding: int,
+        frames: int,
+        passes: int,
     ) -> None:
-        """`fields`: as `walk_fields.table` gives them."""
+        """`fields`: as `walk_fields.table` gives them; `lengths`: layers of each design."""
         self.layers, _, count = fields.shape
+        self.lengths = lengths
         self.fields, self.passes = fields, passes
         body = 1 + fields[:, PLACE["instructions"]].sum(0)
         pages = ((body - PAGE_INSTRUCTIONS - 1) // PAGE_BODY + 2).clamp(min=1)
+        self.base = pages * PAGE_WORDS
+        """First word of the streams of weights and parameters."""
+        odd = [fields[:, PLACE[name]].sum(0) % 2 == 1 for name in COUNTED]
+        self.odd = torch.stack(odd)
+        """By buffer: a pass has an odd number of tiles, so its last one and the next pass' first share a slot."""
+        self.same_slot = torch.zeros_like(self.odd)
+        """By buffer: the next tile is that first one."""
         self.engines = Engines(ports, a["px"] + 1, outstanding, (pages - 1) * PAGE_BODY)
         self.rows = int(fields[:, PLACE["down"]].max())
         none, no = torch.zeros(count, dtype=torch.int64), torch.zeros(count, dtype=torch.bool)
@@ -135,9 +198,7 @@ class _Walk:
         """Layer, pass, tiles that used the weight tile before, kernel rows of LAYER, parameter tiles not yet free."""
         self.active, self.new_input, self.new_layer, self.ahead = ~no, ~no, ~no, no.clone()
         """`ahead`: the next weight tile was asked for."""
-        self.digits, self.lap = torch.zeros(2, LEVELS, count, dtype=torch.int64).unbind(0)
-        self.snap = torch.zeros(LEVELS, *self.engines.times.shape, dtype=torch.int64)
-        """Of each loop, times at the last lap that was looked at; `lap`: what the one before it took."""
+        self.digits = torch.zeros(LEVELS, count, dtype=torch.int64)
         self.current = fields[0].clone()
         self.cycles = none[None].clone()
         self.ends, self.of_layers = (torch.zeros(n, count, dtype=torch.int64) for n in (passes, self.layers))
@@ -155,11 +216,11 @@ class _Walk:
     def _keep(self, ids: Tensor) -> None:
         """Go on with these designs alone."""
         self.engines.select(ids)
-        for name in ("design", "commits", "layer", "number", "use", "kernel", "params"):
+        for name in ("design", "base", "commits", "layer", "number", "use", "kernel", "params"):
             setattr(self, name, getattr(self, name)[ids])
         for name in ("active", "new_input", "new_layer", "ahead"):
             setattr(self, name, getattr(self, name)[ids])
-        for name in ("digits", "lap", "snap", "current"):
+        for name in ("digits", "current", "odd", "same_slot"):
             setattr(self, name, getattr(self, name)[..., ids])
 
     # ------------------------------------------------------------ one tile
@@ -168,20 +229,22 @@ class _Walk:
         """The next tile of every design, in the order of `dna.compile.emit`."""
         e, f, on = self.engines, dict(zip(PLACE, self.current, strict=True)), self.active
         p = _place(f, self.digits)
-        after, level, ends = self._after(f)
+        after, ends = self._after(f)
         follows = _place(f, after)
         new_input = ends | ~((f["share"] == 1) & (follows.part % f["part_of_group"] != 0))
-        new_weight = ends | (f["each"] == 1) | (follows.part != p.part)
+        new_weight = ends | (f["each"] == 1) | ((follows.part != p.part) & (f["resident"] == 0))
         e.layer(on & (self.new_layer | (p.kernel_rows != self.kernel)))
         self.kernel = p.kernel_rows
         first = on & self.new_layer & (self.layer == 0)
         if bool(first.any()):
-            self._load_weights(first, *_weight_tile(f, p), f["address"], "w_free2", "weight")
+            self._load_weights(
+                first, *_weight_tile(f, p), f["address"], self._free("weights", "w_free", first), "weight"
+            )
         self._load_input(on & self.new_input, f, p)
         adds = on & p.last & (f["residual"] == 1)
         if bool(adds.any()):
-            words, bursts, end = self._output(f, p)
-            e.load(adds, "added", e.row("r_free2").maximum(self._written("added", f, p.frame, end)), words, bursts)
+            job, end = _output(f, p, "added")
+            e.load(adds, "added", e.row("r_free2").maximum(self._written("added", f, p.frame, end)), job)
         self._load_ahead(on & ((self.use == e.ports.single) | new_weight) & ~self.ahead, f, p, follows, ends)
         self._tile(on, f, p, new_input, new_weight)
         self._store(on & p.last, f, p)
@@ -190,30 +253,37 @@ class _Walk:
         self.ahead = self.ahead & ~moved
         self.use = (self.use + 1) * ~moved
         self.digits, self.new_input, self.new_layer = after, new_input, ends
-        self._skip(on & ~ends, level)
         over = torch.nonzero(on & ends)[:, 0]
         if len(over):
             self._next_layer(over)
 
-    def _after(self, f: Fields) -> tuple[Tensor, Tensor, Tensor]:
-        """The next tile's digits, the loop that goes on (the outermost at the layer's end), whether the layer ends."""
-        after, level = self.digits.clone(), torch.zeros_like(self.use)
+    def _after(self, f: Fields) -> tuple[Tensor, Tensor]:
+        """The next tile's digits, and whether the layer ends."""
+        after = self.digits.clone()
         carry = torch.ones_like(self.active)
         for place in range(LEVELS - 1, -1, -1):
             value = after[place] + carry
             wraps = value >= f[RADIX[place]]
-            level += place * (carry & ~wraps)
             after[place] = value * ~wraps
             carry = carry & wraps
-        return after, level, carry
+        return after, carry
 
-    def _load_weights(self, mask: Tensor, words: Tensor, params: Tensor, place: Tensor, free: str, into: str) -> None:
+    def _free(self, what: str, name: str, mask: Tensor) -> Tensor:
+        """When the slot of the next tile of a buffer was seen to be free; the tiles of `mask` are taken."""
+        same = self.same_slot[COUNTED.index(what)]
+        found = torch.where(same, self.engines.row(f"{name}1"), self.engines.row(f"{name}2"))
+        same &= ~mask
+        return found
+
+    def _load_weights(
+        self, mask: Tensor, words: Tensor, params: Tensor, place: Tensor, free: Tensor, into: str
+    ) -> None:
         """WEIGHT, then PARAM, of those that have them."""
         e = self.engines
-        e.times[e.tiles] += mask
-        e.stream(mask & (words > 0), into, e.row(free), words, place)
+        place = place + self.base
+        e.stream(mask & (words > 0), into, free, words, place)
         has = mask & (params > 0)
-        waits = torch.where(self.params > 0, e.row("p_free1"), e.row("p_free2"))
+        waits = torch.where(self.params > 0, e.row("p_free1"), self._free("param_tiles", "p_free", has))
         e.stream(has, into, waits, params, place + words)
         self.params = self.params + has
 
@@ -221,7 +291,7 @@ class _Walk:
         """The next weight tile, the next layer's included."""
         each = f["each"] == 1
         once = (f["order"] == 1) | (f["parts"] == 1)
-        leaves = torch.where(each, ends, (p.part == f["parts"] - 1) & (once | ends))
+        leaves = torch.where(each, ends, (p.part == f["parts"] - 1) & (once | ends)) | (f["resident"] == 1)
         part = torch.where(each, follows.part, (p.part + 1) % f["parts"])
         cut = follows.cut * each
         kernel_at, input_at = cut // f["slices_in"], cut % f["slices_in"]
@@ -235,7 +305,7 @@ class _Walk:
             torch.where(leaves, f["next_weights"], words),
             torch.where(leaves, f["next_params"], params),
             torch.where(leaves, f["next_address"], _stream_place(f, tile)),
-            "w_free1",
+            self.engines.row("w_free1"),
             "next_weight",
         )
         self.ahead = self.ahead | due
@@ -252,40 +322,16 @@ class _Walk:
         apart = f["per_channel"] == 1
         whole = torch.where(apart, p.part_last, p.input_at == f["slices_in"] - 1)
         groups = torch.where(whole, f["in_last"], f["in_part"])
-        at = (first * f["in_words"] + torch.where(apart, p.part, p.input_at) * f["in_part"]) * f["in_width"] + left
+        at = first * f["in_row"] + torch.where(apart, p.part, p.input_at) * f["in_part"] * f["in_width"] + left
         rows, cols = (end - first).clamp(min=1), (right - left).clamp(min=1)
-        words, bursts = self._block(at, rows, groups, cols, f["in_width"], f["in_words"])
-        waits = self.engines.row("in_free2").maximum(self._written("source", f, p.frame, end))
-        self.engines.load(mask, "input", waits, words, bursts)
+        job = _block(at + f["in_first"], rows, groups, cols, f["in_width"], f["in_row"])
+        waits = self._free("inputs", "in_free", mask).maximum(self._written("source", f, p.frame, end))
+        self.engines.load(mask, "input", waits, job)
 
     def _written(self, name: str, f: Fields, frame: Tensor, end: Tensor) -> Tensor:
         """When all rows above `end` of the tensor were seen to be committed."""
         at = ((end - 1) // f[f"{name}_rows"]).minimum(f[f"{name}_down"] - 1) + frame * self.rows
         return self.commits[torch.arange(len(at)), f[name], at]
-
-    def _block(
-        self, at: Tensor, rows: Tensor, groups: Tensor, cols: Tensor, width: Tensor, all_groups: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Words and bursts of a part of a tensor that begins at word `at`."""
-        words, burst = rows * groups * cols, self.engines.ports.burst
-        wide = cols == width
-        run = torch.where(wide, torch.where(groups == all_groups, words, groups * cols), cols)
-        runs = words // run
-        apart = torch.where(wide, width * all_groups, width)
-        bursts = runs * ((at % burst + run - 1) // burst + 1)
-        ids = torch.nonzero((runs > 1) & (apart % burst != 0))[:, 0]
-        if len(ids):
-            bursts[ids] = _cut_runs(at[ids], run[ids], runs[ids], apart[ids], burst[ids])
-        return words, bursts
-
-    def _output(self, f: Fields, p: _Place) -> tuple[Tensor, Tensor, Tensor]:
-        """Words and bursts of an output tile, and the row below it."""
-        top, left = p.row * f["tile_rows"], p.col * f["tile_cols"]
-        end = f["out_height"].minimum(top + f["tile_rows"])
-        cols = f["tile_cols"].minimum(f["out_width"] - left).clamp(min=1)
-        groups = torch.where(p.part_last, f["out_last"], f["out_part"])
-        at = (top * f["out_words"] + p.part * f["out_part"]) * f["out_width"] + left
-        return (*self._block(at, (end - top).clamp(min=1), groups, cols, f["out_width"], f["out_words"]), end)
 
     def _tile(self, on: Tensor, f: Fields, p: _Place, free_input: Tensor, free_weight: Tensor) -> None:
         e = self.engines
@@ -294,7 +340,8 @@ class _Walk:
         idle, post = f["idle"] * p.last, torch.where(p.part_last, f["post_last"], f["post"])
         cycles = groups * f["pixels"] * (p.kernel_rows * f["kernel_w"] * steps + idle)
         last, adds = on & p.last, on & p.last & (f["residual"] == 1)
-        freed, ready = e.tile(on, p.last, adds, cycles, idle, post)
+        stored = self._free("outputs", "stored", last) * p.last
+        freed, ready = e.tile(on, last, stored, adds, cycles, idle, post)
         e.event(on & free_input, "in_free", freed)
         e.event(on & free_weight, "w_free", freed)
         e.event(last & free_weight, "p_free", ready)
@@ -302,74 +349,16 @@ class _Walk:
         self.params = self.params - (last & free_weight).long()
 
     def _store(self, mask: Tensor, f: Fields, p: _Place) -> None:
-        words, bursts, _ = self._output(f, p)
-        seen = self.engines.store(mask, words, bursts)
+        seen = self.engines.store(mask, _output(f, p, "out")[0])
         ids = torch.nonzero(mask)[:, 0]
         self.commits[ids, self.layer[ids], (p.frame * self.rows + p.row)[ids]] = seen[ids]
 
-    # ------------------------------------------------------------ laps, layers, passes
-
-    def _skip(self, on: Tensor, level: Tensor) -> None:
-        """Leave out laps of a loop that have come to take equal times."""
-        stride = self.current[PLACE["stride0"] : PLACE["stride0"] + LEVELS].gather(0, level[None])[0]
-        at = self.digits.gather(0, level[None])[0]
-        ids = torch.nonzero(on & (stride > 0) & ((at - 1) % stride.clamp(min=1) == 0) & (at > 0))[:, 0]
-        if not len(ids):
-            return
-        level, at, stride = level[ids], at[ids], stride[ids]
-        now, old, before = self.engines.times[:, ids], self.snap[level, :, ids].T, self.lap[level, ids]
-        self.snap[level, :, ids] = now.T
-        per_lap = now - old
-        taken, laps = per_lap[T["compute"]], (at - 1) // stride
-        self.lap[level, ids] = taken
-        # The last lap but one is walked, for in it the last one's weights are asked for.
-        left = (self.current[level, ids] - 2 - at) // stride
-        go = torch.nonzero((laps > 1) & (left > 0) & ((taken == before) | (laps >= MANY_LAPS)))[:, 0]
-        if len(go):
-            per_lap[T["compute"]] = taken.minimum(before)
-            self._leap(ids[go], level[go], at[go], stride[go] * left[go], left[go], per_lap[:, go])
-
-    def _leap(self, ids: Tensor, level: Tensor, at: Tensor, count: Tensor, laps: Tensor, per_lap: Tensor) -> None:
-        """All times move on by what `laps` laps take, and by the pages that are loaded in them beyond those seen:
-        all of a page where the weights' port never rests, else what is longer than the pause before a weight tile."""
-        e = self.engines
-        page = PAGE_WORDS * e.ports.per_word[ids]
-        body, more = e.times[e.body, ids], per_lap[e.body]
-        seen = _page_loads(body) - _page_loads(body - more)
-        pages = _page_loads(body + laps * more) - _page_loads(body)
-        taken, busy = per_lap[T["compute"]], per_lap[e.busy]
-        pause = (taken - busy - seen * page).clamp(min=0) // per_lap[e.tiles].clamp(min=1)
-        longer = (page - pause).clamp(min=0) * (per_lap[e.held] > 0) * (pages - laps * seen)
-        streamed = laps * busy + pages * page
-        full = (seen > 0) & (taken <= busy + seen * page)
-        cycles = torch.where(full, streamed, streamed.maximum(laps * taken + longer))
-        e.times[: e.body, ids] += cycles
-        e.times[e.body :, ids] += laps * per_lap[e.body :]
-        self.digits[level, ids] += count
-        self._fill(ids, level, at, count, cycles)
-
-    def _fill(self, ids: Tensor, level: Tensor, at: Tensor, count: Tensor, cycles: Tensor) -> None:
-        """Commits of rows or frames that were left out: evenly between those around them."""
-        row_level = 1 + self.current[PLACE["order"], ids]
-        kept = torch.nonzero((level == row_level) | (level == row_level - 1))[:, 0]
-        if not len(kept):
-            return
-        ids, at, count, cycles = ids[kept], at[kept, None], count[kept, None], cycles[kept, None]
-        by_row = (level == row_level)[kept, None]
-        frame = self.digits[row_level[kept] - 1, ids][:, None]
-        place = torch.arange(self.commits.shape[2])[None]
-        frames, rows = place // self.rows, place % self.rows
-        turn = torch.where(by_row, rows, frames)
-        inside = (turn >= at) & (turn < at + count) & (~by_row | (frames == frame))
-        last = torch.where(by_row, frames * self.rows + at - 1, (at - 1) * self.rows + rows)
-        known = self.commits[ids, self.layer[ids]]
-        moved = known.gather(1, last.clamp(max=known.shape[1] - 1)) + (turn - at + 1) * cycles // count
-        self.commits[ids, self.layer[ids]] = torch.where(inside, moved, known)
+    # ------------------------------------------------------------ layers, passes
 
     def _next_layer(self, ids: Tensor) -> None:
         self.of_layers[self.layer[ids], self.design[ids]] = self.engines.times[T["committed"], ids]
         self.layer[ids] += 1
-        over = ids[self.layer[ids] == self.layers]
+        over = ids[self.layer[ids] == self.lengths[self.design[ids]]]
         if len(over):
             self._next_pass(over)
         self.current[:, ids] = self.fields[self.layer[ids], :, self.design[ids]].T
@@ -386,13 +375,27 @@ class _Walk:
         if not bool(final.all()):
             e.end(ids[~final], before[~final])
             e.start(ids[~final])
+            self.same_slot[:, ids] = self.odd[:, ids]
 
 
-def _cut_runs(at: Tensor, run: Tensor, runs: Tensor, apart: Tensor, burst: Tensor) -> Tensor:
-    """Bursts of runs that lie `apart` words from each other: where in a burst they begin comes again and again."""
-    phase = torch.arange(PHASES)[:, None]
-    times = (runs - phase + PHASES - 1) // PHASES
-    return (times.clamp(min=0) * (((at + phase * apart) % burst + run - 1) // burst + 1)).sum(0)
+def _block(at: Tensor, rows: Tensor, groups: Tensor, cols: Tensor, width: Tensor, row_words: Tensor) -> Job:
+    """Part of a tensor that begins at word `at`, runs merged as `dna.compile.memory_map.block_runs` merges them."""
+    wide = (cols == width) & (groups * cols <= LONGEST)
+    whole = wide & (groups * cols == row_words) & (rows * groups * cols <= LONGEST)
+    one = torch.ones_like(rows)
+    run = torch.where(whole, rows * groups * cols, torch.where(wide, groups * cols, cols))
+    inner = torch.where(whole, one, torch.where(wide, rows, groups))
+    return Job(at, run, inner, torch.where(wide, row_words, width), torch.where(wide, one, rows), row_words)
+
+
+def _output(f: Fields, p: _Place, name: str) -> tuple[Job, Tensor]:
+    """An output tile in the layer's tensor ("out") or in its residual's ("added"), and the row below it."""
+    top, left = p.row * f["tile_rows"], p.col * f["tile_cols"]
+    end = f["out_height"].minimum(top + f["tile_rows"])
+    cols = f["tile_cols"].minimum(f["out_width"] - left).clamp(min=1)
+    groups = torch.where(p.part_last, f["out_last"], f["out_part"])
+    at = top * f[f"{name}_row"] + p.part * f["out_part"] * f["out_width"] + left + f[f"{name}_first"]
+    return _block(at, (end - top).clamp(min=1), groups, cols, f["out_width"], f[f"{name}_row"]), end
 
 
 def _weight_tile(f: Fields, p: _Place) -> tuple[Tensor, Tensor]:
@@ -400,7 +403,10 @@ def _weight_tile(f: Fields, p: _Place) -> tuple[Tensor, Tensor]:
     groups = torch.where(p.part_last, f["groups_last"], f["groups"])
     steps = torch.where(p.input_at == f["slices_in"] - 1, f["steps_last"], f["steps"])
     params = torch.where(p.part_last, f["params_last"], f["params"])
-    return weight_words(f, groups, p.kernel_rows, steps), params * (p.last | (f["has_weights"] == 0))
+    params = params * (p.last | (f["has_weights"] == 0))
+    kept = f["resident"] == 1
+    words = weight_words(f, groups, p.kernel_rows, steps)
+    return torch.where(kept, f["all_weights"], words), torch.where(kept, f["all_params"], params)
 
 
 def _stream_place(f: Fields, p: _Place) -> Tensor:
@@ -411,8 +417,3 @@ def _stream_place(f: Fields, p: _Place) -> Tensor:
     row = (f["slices_in"] - 1) * f["steps"] + f["steps_last"]
     before = p.kernel_at * weight_words(f, groups, f["kernel_rows"], row)
     return place + before + p.input_at * weight_words(f, groups, p.kernel_rows, f["steps"])
-
-
-def _page_loads(body: Tensor) -> Tensor:
-    """Pages that are loaded before so many instructions."""
-    return (body + PAGE_BODY - PAGE_LOAD) // PAGE_BODY

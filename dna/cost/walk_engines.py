@@ -1,7 +1,6 @@
 """The engines of many designs side by side: when each takes its next job (`dna.cost.walk`).
 
-The constants are those of `dna.cost.schedule` and `dna.cost.ports`. A job's bursts are taken to be equal, so that
-the latest ends, as many as are under way, follow from those before without a loop over bursts.
+The constants are those of `dna.cost.schedule`; a port's bursts are `dna.cost.walk_bursts`.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from dna.accelerator.isa import INSTRUCTION_BYTES, WORD_BYTES
 from dna.cost.dispatch import BOOTSTRAP_DELAY, DONE_DELAY, PAGE_DELAY
 from dna.cost.ports import LONG_AGO, OUTPUT_READ_LATENCY
 from dna.cost.schedule import CAPTURE_STAGES, POST_STAGES
+from dna.cost.walk_bursts import Cut, Flow, Job, Pace, move
 
 PAGE_WORDS = PAGE_INSTRUCTIONS * INSTRUCTION_BYTES // WORD_BYTES
 PAGE_BODY = PAGE_INSTRUCTIONS - 1
@@ -54,10 +54,6 @@ class Ports:
         burst = a["burst_beats"] * a["port_bytes"] // WORD_BYTES
         return Ports(a["ports"] == 1, latency, interval, write, WORD_BYTES // a["port_bytes"], burst)
 
-    @property
-    def per_word(self) -> Tensor:
-        return self.interval * self.beats
-
     def select(self, ids: Tensor) -> Ports:
         return Ports(*(value[ids] for value in vars(self).values()))
 
@@ -71,11 +67,7 @@ class Engines:
         self.rings = [len(_TIMES) + port * outstanding for port in range(3)]
         self.body = len(_TIMES) + 3 * outstanding
         """Row that counts the instructions of the pass, pages' LOADs aside; those before it are times."""
-        self.busy = self.body + 1
-        """Row that counts the cycles of the weights' port, pages' LOADs aside."""
-        self.held, self.tiles = self.busy + 1, self.busy + 2
-        """Rows that count the cycles in which the array waited for that port alone, and the tiles from there."""
-        self.times = torch.zeros(self.tiles + 1, len(walk), dtype=torch.int64)
+        self.times = torch.zeros(self.body + 1, len(walk), dtype=torch.int64)
         self.times[len(_TIMES) : self.body] = LONG_AGO
         self.times[T["sequencer"]] = BOOTSTRAP_DELAY
 
@@ -112,8 +104,8 @@ class Engines:
 
     def _page(self, ids: Tensor) -> Tensor:
         """The LOAD of a page of the program; returns the first cycle in which an instruction of it is handed out."""
-        words = torch.full_like(ids, PAGE_WORDS)
-        seen = self._read(ids, True, torch.zeros_like(words), words, words // self.ports.burst[ids])
+        nothing = torch.zeros_like(ids)
+        seen = self._read(ids, True, nothing, Job.stream(nothing, nothing + PAGE_WORDS))
         self.times[T["sequencer"], ids] += 1
         return seen - 1 + PAGE_DELAY
 
@@ -134,81 +126,56 @@ class Engines:
 
     # ------------------------------------------------------------ ports
 
-    def load(self, mask: Tensor, into: str, waits: Tensor, words: Tensor, bursts: Tensor) -> None:
+    def load(self, mask: Tensor, into: str, waits: Tensor, job: Job) -> None:
         """A LOAD of INPUT or RESIDUAL."""
         ids = torch.nonzero(mask)[:, 0]
-        through = mask & self.ports.single
-        self.times[self.busy] += words * self.ports.per_word * through
-        self.times[self.tiles] += through
-        self.times[T[into], ids] = self._read(ids, False, waits[ids], words[ids], bursts[ids])
-        self.count(mask)
+        if len(ids):
+            self.times[T[into], ids] = self._read(ids, False, waits[ids], job.select(ids))
+            self.count(mask)
 
     def stream(self, mask: Tensor, into: str, waits: Tensor, words: Tensor, place: Tensor) -> None:
         """A LOAD of consecutive words from word `place` on, on the weights' port."""
         ids = torch.nonzero(mask)[:, 0]
         if len(ids):
-            words, burst = words[ids], self.ports.burst[ids]
-            self.times[self.busy, ids] += words * self.ports.per_word[ids]
-            bursts = (place[ids] % burst + words - 1) // burst + 1
-            self.times[T[into], ids] = self._read(ids, True, waits[ids], words, bursts)
+            self.times[T[into], ids] = self._read(ids, True, waits[ids], Job.stream(place[ids], words[ids]))
             self.count(mask)
 
-    def _read(self, ids: Tensor, streams: bool, waits: Tensor, words: Tensor, bursts: Tensor) -> Tensor:
+    def _read(self, ids: Tensor, streams: bool, waits: Tensor, job: Job) -> Tensor:
         """A LOAD on port 0 or the weights' port; returns the cycle in which its counter is seen."""
-        p, number = self.ports.select(ids), torch.arange(self.ring)[:, None]
+        p = self.ports.select(ids)
         port = (~p.single).long() if streams else torch.zeros_like(ids)
         rows = T["free0"] + 3 * port + torch.arange(3)[:, None]
-        ring_rows = self.rings[0] + self.ring * port + number
-        (free, server, _), ring = self.times[rows, ids].unbind(0), self.times[ring_rows, ids]
+        ring_rows = self.rings[0] + self.ring * port + torch.arange(self.ring)[:, None]
+        free, server, _ = self.times[rows, ids].unbind(0)
         popped = waits.maximum(free).maximum(self.times[T["sequencer"], ids] + 1)
-        cycles = words * p.per_word
-        enter = (popped + number).maximum(ring) + 1
-        served = number * cycles // bursts
-        end = ((enter - served).cummax(0).values + 1 + p.latency).maximum(server)
-        end = end + (number + 1) * cycles // bursts - p.interval
-        after, entered = self._under_way(ring, enter, end, bursts, cycles, p.latency + 2 - p.interval)
-        last_word = after[-1] + 1
-        self.times[rows, ids] = torch.stack([entered, after[-1] + p.interval, last_word])
-        self.times[ring_rows, ids] = after
+        flow = Flow(self.times[ring_rows, ids], popped, server, popped)
+        move(flow, Cut(job, p.burst), Pace(p.beats, p.interval, p.latency, torch.zeros_like(server), False))
+        last_word = flow.ends[-1] + 1
+        self.times[rows, ids] = torch.stack([flow.entered, flow.server, last_word])
+        self.times[ring_rows, ids] = flow.ends
         return last_word + 1
 
-    def _under_way(
-        self, ring: Tensor, enter: Tensor, end: Tensor, bursts: Tensor, cycles: Tensor, turn: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Ends of the latest bursts after a job, and the entry of its last one, from `enter` and `end` of its first.
-
-        `turn`: from the end of a burst to that of the one in its place, beside its own cycles.
-        """
-        at = bursts - 1 - self.ring + torch.arange(self.ring + 1)[:, None]
-        turns = at.clamp(min=0) // self.ring
-        place = at - turns * self.ring + self.ring
-        later = (turns * (turn + cycles // bursts)).maximum(turns * self.ring * cycles // bursts)
-        ends = torch.cat([ring, end]).gather(0, place) + later
-        entered = enter.gather(0, (bursts - 1).clamp(max=self.ring - 1)[None])[0]
-        return ends[1:], torch.where(bursts > self.ring, ends[0] + 1, entered)
-
-    def store(self, mask: Tensor, words: Tensor, bursts: Tensor) -> Tensor:
+    def store(self, mask: Tensor, job: Job) -> Tensor:
         """A STORE of what the post lanes finished last; returns the cycle in which it is seen to be committed."""
-        p, number = self.ports, torch.arange(self.ring)[:, None]
-        ring = self.times[self.rings[2] : self.rings[2] + self.ring]
-        popped = (self.row("sequencer") + 1).maximum(self.row("drained")).maximum(self.row("store_free"))
-        cycles, issues, delay = words * p.per_word, words * p.beats, OUTPUT_READ_LATENCY + 3
-        enter = (popped + number).maximum(ring) + 1
-        paced = number * issues // bursts
-        issue = (enter + 1 - paced).cummax(0).values.maximum(self.row("issued") + p.beats) + paced
-        served = number * cycles // bursts
-        end = (issue + delay - served).cummax(0).values.maximum(self.row("store_server"))
-        end = end + (number + 1) * cycles // bursts - p.interval + p.write
-        after, entered = self._under_way(ring, enter, end, bursts, cycles, p.write + delay + 2 - p.interval)
-        final = issue.gather(0, (bursts - 1).clamp(max=self.ring - 1)[None])[0]
-        issued = torch.where(bursts > self.ring, entered + 1, final) + issues // bursts - p.beats
-        ring.copy_(torch.where(mask, after, ring))
-        self.put(mask, "store_free", entered)
-        self.put(mask, "store_server", after[-1] + p.interval - p.write)
-        self.put(mask, "issued", issued)
-        self.event(mask, "stored", issued + delay)
-        self.put(mask, "committed", after[-1] + 2)
-        self.count(mask)
+        ids = torch.nonzero(mask)[:, 0]
+        if len(ids):
+            p, t, delay = self.ports.select(ids), self.times[:, ids], OUTPUT_READ_LATENCY + 3
+            popped = (t[T["sequencer"]] + 1).maximum(t[T["drained"]]).maximum(t[T["store_free"]])
+            ring = slice(self.rings[2], self.rings[2] + self.ring)
+            flow = Flow(t[ring], popped, t[T["store_server"]], t[T["issued"]])
+            pace = Pace(p.beats, p.interval, torch.full_like(popped, delay), p.write, True)
+            move(flow, Cut(job.select(ids), p.burst), pace)
+            self.times[ring, ids] = flow.ends
+            for name, value in (
+                ("store_free", flow.entered),
+                ("store_server", flow.server),
+                ("issued", flow.issued),
+                ("stored2", t[T["stored1"]]),
+                ("stored1", flow.issued + delay),
+                ("committed", flow.ends[-1] + 2),
+            ):
+                self.times[T[name], ids] = value
+            self.count(mask)
         return self.row("committed")
 
     # ------------------------------------------------------------ compute
@@ -223,19 +190,15 @@ class Engines:
         self.count(mask)
 
     def tile(
-        self, mask: Tensor, last: Tensor, adds: Tensor, cycles: Tensor, idle: Tensor, post: Tensor
+        self, mask: Tensor, last: Tensor, stored: Tensor, adds: Tensor, cycles: Tensor, idle: Tensor, post: Tensor
     ) -> tuple[Tensor, Tensor]:
         """A TILE; returns the cycles from which on its operands' slots and its output are seen to be free, and ready.
 
-        `last`: its sums go to the post lanes; `adds`: with a residual.
+        `last`: its sums go to the post lanes, `stored` being when their slot is free; `adds`: with a residual.
         """
-        start = (self.row("sequencer") + 1).maximum(self.row("compute"))
-        single, inputs = self.ports.single, self.row("input")
-        start = start.maximum(self.row("stored2") * last).maximum(self.row("added") * adds)
-        start = start.maximum(inputs * ~single)
-        held = (self.row("weight").maximum(inputs * single) - start).clamp(min=0) * mask
-        self.times[self.held] += held
-        end = start + held + cycles
+        start = (self.row("sequencer") + 1).maximum(self.row("compute")).maximum(stored)
+        start = start.maximum(self.row("added") * adds).maximum(self.row("input")).maximum(self.row("weight"))
+        end = start + cycles
         captured = end - idle + CAPTURE_STAGES
         ready = captured + post + POST_STAGES + 1
         self.put(mask, "compute", end + 1)

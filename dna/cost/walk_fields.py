@@ -16,22 +16,34 @@ from dna.network.layer import Layer
 LEVELS = 5
 """Loops of a layer, outermost first. Order inputs: frame, row, column, part, slice; weights: part first."""
 RADIX = tuple(f"radix{level}" for level in range(LEVELS))
-STRIDE = tuple(f"stride{level}" for level in range(LEVELS))
 FIELDS = (
     *RADIX,
-    *STRIDE,
     *("order", "parts", "part_of_group", "slices", "slices_in", "share", "each", "down"),
     *("in_height", "in_width", "out_height", "out_width", "top", "left", "stride_h", "stride_w", "kernel_w"),
     *("tile_rows", "tile_cols", "per_channel", "residual", "has_weights", "in_words", "out_words"),
     *("kernel_rows", "kernel_last", "steps", "steps_last", "groups", "groups_last", "in_part", "in_last"),
     *("out_part", "out_last", "params", "params_last", "post", "post_last", "idle", "pixels", "word", "pairs"),
     *("source", "source_rows", "source_down", "added", "added_rows", "added_down"),
-    *("next_weights", "next_params", "has_next", "part_words", "last_words", "address", "next_address", "instructions"),
+    *("next_weights", "next_params", "has_next", "part_words", "last_words", "address", "next_address"),
+    *(
+        "resident",
+        "all_weights",
+        "all_params",
+        "in_row",
+        "in_first",
+        "out_row",
+        "out_first",
+        "added_row",
+        "added_first",
+    ),
+    *("instructions", "inputs", "weights", "param_tiles", "outputs"),
 )
-"""`stride`: laps of a loop that are compared with as many before, 0 where the loop is short. `part`: a tile of output
-channels. `_last`: of the last part, kernel slice or input slice. `share`: parts of a group use one input tile; `each`:
-every step has weights of its own. `word`: stream words per weight buffer word. `source`: number of the layer that the
-input waits for; `added`: the same for the residual. `address`: of the layer's streams in the image."""
+"""`part`: a tile of output channels. `_last`: of the last part, kernel slice or input slice. `share`: parts of a group
+use one input tile; `each`: every step has weights of its own; `resident`: all parts have one weight tile, of
+`all_weights` and `all_params` stream words. `word`: stream words per weight buffer word. `source`: number of the layer
+that the input waits for; `added`: the same for the residual. `address`: of the layer's streams in the image. `_row`:
+words from row to row of a tensor, `_first` words of its first row in front of it: it may lie in a concat. `inputs` and
+the names behind it: tiles that are loaded or stored in a pass."""
 PLACE = {name: row for row, name in enumerate(FIELDS)}
 
 
@@ -41,9 +53,17 @@ def table(
     a: Mapping[str, Tensor],
     frames: int,
     written: Mapping[str, int],
+    places: Mapping[str, tuple[int, int]] | None = None,
+    resident: Tensor | None = None,
 ) -> Tensor:
-    """All fields, int64 `(layers, fields, designs)`. `mappings`: one row per design each."""
-    rows = [_fields(layer, c, a, frames) for layer, c in zip(layers, mappings, strict=True)]
+    """All fields, int64 `(layers, fields, designs)`. `mappings`: one row per design each. `places`: `walk.places`.
+    `resident`: `(layers, designs)`, 1 where all weights of the layer stay in the buffer; None: nowhere."""
+    if resident is None:
+        resident = torch.zeros(len(layers), len(a["px"]), dtype=torch.int64)
+    rows = [
+        {**_fields(layer, c, a, frames, kept), **_tensor_places(layer, places or {})}
+        for layer, c, kept in zip(layers, mappings, resident, strict=True)
+    ]
     nothing = len(layers)
     address = torch.tensor(0)
     for row in rows:
@@ -68,22 +88,17 @@ def table(
 
 def _part_words(row: Mapping[str, Tensor], which: str) -> Tensor:
     """Stream words of the weights and parameters of all slices of a part."""
+    return _part_weights(row, which) + _part_params(row, which)
+
+
+def _part_weights(row: Mapping[str, Tensor], which: str) -> Tensor:
     rows = (row["slices"] // row["slices_in"] - 1) * row["kernel_rows"] + row["kernel_last"]
     steps = (row["slices_in"] - 1) * row["steps"] + row["steps_last"]
-    return weight_words(row, row[f"groups{which}"], rows, steps) + row[f"params{which}"]
+    return weight_words(row, row[f"groups{which}"], rows, steps)
 
 
-def _strides(row: Mapping[str, Tensor], burst: Tensor) -> dict[str, Tensor]:
-    """Two slots take turns, so laps of single tiles are compared in pairs; columns of tiles after as many as begin in
-    different places of a burst."""
-    inner, found = torch.ones_like(row["parts"]), {}
-    places = burst // torch.gcd(row["tile_cols"], burst)
-    for level in range(LEVELS - 1, -1, -1):
-        stride = 1 + (inner == 1).long()
-        stride = torch.where(row["order"] + 2 == level, stride.maximum(places), stride)
-        found[STRIDE[level]] = stride * (row[RADIX[level]] >= 3 + 3 * stride)
-        inner = inner * row[RADIX[level]]
-    return found
+def _part_params(row: Mapping[str, Tensor], which: str) -> Tensor:
+    return row[f"params{which}"]
 
 
 def _first_weights(row: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
@@ -98,7 +113,9 @@ def _first_weights(row: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         torch.where(row["slices_in"] == 1, row["steps_last"], row["steps"]),
     )
     params = torch.where(last_part, row["params_last"], row["params"])
-    return weights, torch.where(ends | (row["has_weights"] == 0), params, 0)
+    params = torch.where(ends | (row["has_weights"] == 0), params, 0)
+    kept = row["resident"] == 1
+    return torch.where(kept, row["all_weights"], weights), torch.where(kept, row["all_params"], params)
 
 
 def weight_words(row: Mapping[str, Tensor], groups: Tensor, kernel_rows: Tensor, steps: Tensor) -> Tensor:
@@ -108,7 +125,22 @@ def weight_words(row: Mapping[str, Tensor], groups: Tensor, kernel_rows: Tensor,
     return row["has_weights"] * groups * depth * row["word"]
 
 
-def _fields(layer: Layer, c: Candidates, a: Mapping[str, Tensor], frames: int) -> dict[str, Tensor]:
+def _tensor_places(layer: Layer, places: Mapping[str, tuple[int, int]]) -> dict[str, Tensor]:
+    """Words from row to row of the tensors, and where in its row each begins."""
+    words_in = int(tile.channel_words(layer.in_channels)) * layer.in_width
+    words_out = int(tile.channel_words(layer.out_channels)) * layer.out_width
+    found = {}
+    for what, name, words in (
+        ("in", layer.input, words_in),
+        ("out", layer.name, words_out),
+        ("added", layer.residual or "", words_out),
+    ):
+        row, first = places.get(name, (words, 0))
+        found |= {f"{what}_row": torch.tensor(row), f"{what}_first": torch.tensor(first)}
+    return found
+
+
+def _fields(layer: Layer, c: Candidates, a: Mapping[str, Tensor], frames: int, resident: Tensor) -> dict[str, Tensor]:
     per_channel = int(layer.per_channel)
     stride_h, stride_w = strides(layer)
     tile_rows, tile_cols = c.lanes_y * c.lane_rows, c.lanes_x * c.lane_cols
@@ -138,6 +170,7 @@ def _fields(layer: Layer, c: Candidates, a: Mapping[str, Tensor], frames: int) -
         "slices": slices,
         "slices_in": slices_in,
         "share": share.long(),
+        "resident": resident.long(),
         "each": ((slices > 1) & layer.has_weights).long(),
         "down": down,
         "in_height": layer.in_height,
@@ -176,17 +209,26 @@ def _fields(layer: Layer, c: Candidates, a: Mapping[str, Tensor], frames: int) -
         "pairs": a["ic"],
     }
     row = {name: torch.as_tensor(value) for name, value in found.items()}
-    row["instructions"] = _instructions(row, many * down * across * parts)
-    return {**row, **_strides(row, a["burst_beats"] * a["port_bytes"] // WORD_BYTES)}
+    for what, size in (("weights", _part_weights), ("params", _part_params)):
+        several = (of_group - 1) * size(row, "") + size(row, "_last")
+        row[f"all_{what}"] = layer.groups * several
+    return {**row, **_counts(row, many * down * across * parts)}
 
 
-def _instructions(row: Mapping[str, Tensor], outputs: Tensor) -> Tensor:
-    """Instructions of a layer that has so many output tiles."""
+def _counts(row: Mapping[str, Tensor], outputs: Tensor) -> dict[str, Tensor]:
+    """Instructions of a layer that has so many output tiles, and what is loaded and stored."""
     tiles = outputs * row["slices"]
     layers = torch.where(row["kernel_last"] == row["kernel_rows"], 1, 2 * outputs)
     inputs = torch.where(row["share"] == 1, outputs // row["part_of_group"], tiles)
     turned = (row["order"] == 1) | (row["parts"] == 1)
     weights = torch.where(row["each"] == 1, tiles, torch.where(turned, row["parts"], outputs))
+    weights = torch.where(row["resident"] == 1, 1, weights)
     params = torch.where(row["each"] == 1, outputs, weights)
     loads = inputs + weights * row["has_weights"] + params + outputs * row["residual"]
-    return layers + loads + tiles + outputs
+    return {
+        "instructions": layers + loads + tiles + outputs,
+        "inputs": inputs,
+        "weights": weights,
+        "param_tiles": params,
+        "outputs": outputs,
+    }
