@@ -48,18 +48,29 @@ class Packed:
     program: Program
     figures: Ints = field(repr=False)
     """`(chunks, 8)`: see `schedule.c`."""
+    parts: tuple[Ints, ...] = field(repr=False)
+    """By chunk `(instructions * WIDTH,)`."""
     rows: Ints = field(repr=False)
-    """`(instructions, WIDTH)`, chunk after chunk."""
+    """All of them."""
     order: NDArray[np.int32] = field(repr=False)
     """Chunk of each step of a pass."""
 
 
-def packed(program: Program) -> Packed:
-    """The Program, ready to be scheduled many times."""
+def packed(program: Program, earlier: Packed | None = None) -> Packed:
+    """The Program, ready to be scheduled many times. `earlier`: one that may have some of its chunks."""
     figures = [_figures(chunk) for chunk in program.chunks]
-    rows = array("q", chain.from_iterable(_row(job) for chunk in program.chunks for job in chunk.instructions))
+    known = list(zip(earlier.program.chunks, earlier.parts, strict=True)) if earlier else []
+    parts = []
+    for chunk in program.chunks:
+        same = next((part for other, part in known if other is chunk), None)
+        parts.append(_rows(chunk) if same is None else same)
     order = np.array(program.order, np.int32)
-    return Packed(program, np.array(figures, np.int64), np.frombuffer(rows, np.int64), order)
+    return Packed(program, np.array(figures, np.int64), tuple(parts), np.concatenate(parts), order)
+
+
+def _rows(program: ChunkProgram) -> Ints:
+    values = array("q", chain.from_iterable(map(_row, program.instructions)))
+    return np.frombuffer(values, np.int64)
 
 
 def _figures(program: ChunkProgram) -> list[int]:

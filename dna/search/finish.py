@@ -228,7 +228,8 @@ class _Finish:
         if key not in self.programs:
             if len(self.programs) >= 2:
                 del self.programs[next(iter(self.programs))]
-            self.programs[key] = packed(outline(self.network, *key))
+            earlier = next(reversed(self.programs.values()), None)
+            self.programs[key] = packed(outline(self.network, *key), earlier)
         return self.programs[key]
 
     def _key(self, realised: Realised, settled: Settled, program: Program) -> tuple[float, float, float]:

@@ -6,7 +6,7 @@ It says what `dna.compile.plan.Plan` says, which stays the one that Programs are
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -16,11 +16,14 @@ from dna.accelerator.mapping import Mapping as DesignMapping
 from dna.compile.lowering import Lowered
 from dna.compile.plan import Plan
 from dna.compile.program import Tensor
-from dna.compile.units import Access
+from dna.compile.units import Access, Traffic, Unit, chunk_traffic, chunk_units
 from dna.compile.waits import Hazards, Needs, Wait
 from dna.cost.native import library
+from dna.network.layer import Layer
 
 _PASS = 1 << INDEX_BITS
+KEPT = 32
+"""Chunks whose work is remembered."""
 _MEMORY = -1
 """Bank of what lies in memory."""
 Block = tuple[int, ...]
@@ -104,11 +107,34 @@ def _needs(chunk: int, complete: int, found: list[tuple[int, Block, int]]) -> Ne
     return Needs(0, tuple(waits))
 
 
+Work = tuple[tuple[Unit, ...], Traffic]
+_works: dict[object, Work] = {}
+"""What chunks do in a pass, by all that it follows from; the latest."""
+
+
+def _work(layers: Sequence[Layer], mapping: DesignMapping, chunk: int) -> Work:
+    """A chunk's units and traffic: the same objects as long as nothing of its own changes."""
+    mine = [index for index in range(len(layers)) if mapping.chunk(index) == chunk]
+    own = tuple((index, layers[index], mapping.layers[index], mapping.batch(index)) for index in mine)
+    key = (own, mapping.frames)
+    found = _works.pop(key, None)
+    if found is None:
+        units = chunk_units(layers, mapping, chunk)
+        found = units, chunk_traffic(layers, units)
+        if len(_works) >= KEPT:
+            del _works[next(iter(_works))]
+    _works[key] = found
+    return found
+
+
 class QuickPlan(Plan):
-    """A plan that looks up again only what another link changes."""
+    """A plan that works out again only what is new: units of chunks that change, hazards of links that do."""
 
     def __init__(self, lowered: Lowered, accelerator: Accelerator, mapping: DesignMapping) -> None:
-        super().__init__(lowered, accelerator, mapping)
+        self.lowered, self.accelerator, self.mapping, self.frames = lowered, accelerator, mapping, mapping.frames
+        self.chunks = {layer.name: mapping.chunk(index) for index, layer in enumerate(lowered.layers)}
+        work = [_work(lowered.layers, mapping, chunk) for chunk in range(len(accelerator.chunks))]
+        self.units, self.traffic = [units for units, _ in work], [traffic for _, traffic in work]
         self.hazards = QuickHazards(lowered, self.chunks, mapping.frames, self.traffic)
         self._known: dict[int, tuple[object, list[Needs]]] = {}
         """By chunk, the latest `of_writes` and what it is for. Shared by all plans that `on` makes."""
