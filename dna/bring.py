@@ -24,6 +24,7 @@ from dna.runs import Run, write_atomically
 from dna.search.accelerate import METHODS, Found, Solved, accelerate, search_figures
 from dna.search.constraints import Constraints
 from dna.search.constraints_file import constraints_of
+from dna.search.front import front_names
 from dna.search.goal import Goal, parse_goal
 from dna.search.problem import Budget
 from dna.search.rivals import Entrant, rivals
@@ -45,6 +46,8 @@ class BringRequest:
     """As `dna.search.goal.parse_limit` reads them."""
     constraints: dict[str, Any] = field(default_factory=dict)
     """As `dna.search.constraints_file` reads them."""
+    pareto: str = ""
+    """Objectives of a Pareto set, as `dna.search.front.front_names` reads them; empty: one Design for the goal."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:
@@ -54,6 +57,8 @@ class BringRequest:
         if not 0 <= self.source.seed < 2**31:
             raise UserError(f"seed is {self.source.seed}; it must be 0 to {2**31 - 1}")
         parse_goal(self.goal, self.limits)
+        if self.pareto and self.goal != "fastest":
+            raise UserError(f"goal is '{self.goal}'; with --pareto there is none, but --limit bounds what is searched")
         constraints_of(self.constraints)
 
     @property
@@ -82,6 +87,8 @@ def check(request: BringRequest) -> Loaded:
     """Reads all that the request names. UserError for anything that would end the search: before there is a run."""
     board = load_board(request.board)
     request.given.goal(request.aim, board)
+    if request.pareto:
+        front_names(request.pareto, board)
     loaded = load(request.source)
     return loaded
 
@@ -96,7 +103,7 @@ def bring(run: Run, watch: Watch, loaded: Loaded | None = None) -> Design:
     run.search.mkdir(parents=True, exist_ok=True)
     with clock.measure("quantisation"):
         watch("quantisation", 0.0)
-        integers = _quantised(run, request, loaded)
+        integers = quantised(run, request, loaded)
         watch("quantisation", 1.0)
     network, weights, seed = integers.network, integers.weights, request.source.seed
     with clock.measure("accelerator"):
@@ -146,8 +153,8 @@ def bound_line(found: Found) -> str:
     return f"{line}; by the price model the best is at most {share:.1%} better"
 
 
-def _quantised(run: Run, request: BringRequest, loaded: Loaded | None) -> Integers:
-    """The integers, from the run's folder if they stand there already."""
+def quantised(run: Run, request: BringRequest, loaded: Loaded | None) -> Integers:
+    """The integers of the run's network, from its folder if they stand there already."""
     folder = run.search / "quantised"
     if (folder / "network.yaml").is_file():
         return _read(folder)

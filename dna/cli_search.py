@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from dna.errors import UserError
 from dna.report.console import console
 
 if TYPE_CHECKING:
+    from dna.bring_pareto import Written
     from dna.brought import Loaded
     from dna.design import Design
 
@@ -64,6 +65,12 @@ VALUES = Numbers(float, ",", "VALUE,...")
 @click.option(
     "--constraints", type=click.Path(path_type=Path), metavar="FILE", help="With --network: what is given, in YAML."
 )
+@click.option(
+    "--pareto",
+    metavar="NAME,NAME[,NAME]",
+    help="With --network, instead of a goal: the designs that no other one beats in all of these; fps, latency, energy,"
+    " edp, area, hardware, dsp, bram36, lut, ff, buffer, bandwidth.",
+)
 @click.option("--chunks", metavar="N|N-M", help="With --network: how many chunks; 1-4 by default.")
 @click.option(
     "--method",
@@ -89,7 +96,8 @@ def search(board: str | None, goal: str, seed: int, out: Path | None, force: boo
     """Search network, accelerator and mapping together, and train the network to int8.
 
     With --network, search the accelerator for a network that there is already, and quantise it with --calibrate's
-    images. Networks of the zoo have random weights, and need no images.
+    images. Networks of the zoo have random weights, and need no images. With --pareto, too, the result is a set of
+    designs, RUN/pareto/01 and so on, of which `dna generate --design` takes any.
     """
     screen = console()
     loaded = None
@@ -104,12 +112,12 @@ def search(board: str | None, goal: str, seed: int, out: Path | None, force: boo
     screen.print(f"run     {run.path}")
     with progress_bars() as watch:
         try:
-            design = _searched(run, watch, loaded)
+            done = _searched(run, watch, loaded)
         except KeyboardInterrupt:
             place = f" --out {run.path}" if out else ""
             screen.print(f"stopped; go on with: dna search --resume{place}")
             raise
-    _say(screen, run.design, design.metrics)
+    _say(screen, run.design, done)
 
 
 def _asked(board: str, goal: str, seed: int, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -117,7 +125,18 @@ def _asked(board: str, goal: str, seed: int, given: dict[str, Any]) -> tuple[str
     from dna.accelerator.board import load_board
     from dna.pipeline import DEFAULT_MINUTES, Request
 
-    for name in ("calibrate", "input_size", "width", "classes", "mean", "std", "limits", "constraints", "chunks"):
+    for name in (
+        "calibrate",
+        "input_size",
+        "width",
+        "classes",
+        "mean",
+        "std",
+        "limits",
+        "constraints",
+        "pareto",
+        "chunks",
+    ):
         if given[name]:
             option = {"limits": "limit"}.get(name, name.replace("_", "-"))
             raise UserError(f"--{option} is of no use without --network")
@@ -153,7 +172,14 @@ def _brought(
     minutes = BRING_MINUTES if given["minutes"] is None else given["minutes"]
     constraints = _constraints(given["constraints"], given["chunks"])
     request = BringRequest(
-        board, source, goal, given["method"] or "exact", minutes, tuple(given["limits"]), constraints
+        board,
+        source,
+        goal,
+        given["method"] or "exact",
+        minutes,
+        tuple(given["limits"]),
+        constraints,
+        given["pareto"] or "",
     )
     loaded = check(request)
     return create(load_board(board).name, options(request)), loaded
@@ -171,19 +197,32 @@ def _constraints(path: Path | None, chunks: str | None) -> dict[str, Any]:
     return content | ({"chunks": list(parse_chunks(chunks))} if chunks is not None else {})
 
 
-def _searched(run: runs.Run, watch: Callable[[str, float], None], loaded: Loaded | None) -> Design:
+def _searched(run: runs.Run, watch: Callable[[str, float], None], loaded: Loaded | None) -> Design | Written:
     from dna.bring import bring, is_brought
+    from dna.bring import request_of as brought
+    from dna.bring_pareto import bring_pareto
     from dna.pipeline import request_of
     from dna.pipeline import search as search_run
 
     if is_brought(run):
-        return bring(run, watch, loaded)
+        return (bring_pareto if brought(run).pareto else bring)(run, watch, loaded)
     request_of(run)
     return search_run(run, watch)
 
 
-def _say(screen: Console, place: Path, metrics: Mapping[str, Any]) -> None:
+def _say(screen: Console, place: Path, done: Design | Written) -> None:
     """What came out, and what is next."""
+    from dna.bring_pareto import Written
+
+    if isinstance(done, Written):
+        for line in done.notices:
+            screen.print(f"note    {line}", soft_wrap=True)
+        screen.print(done.table)
+        screen.print(f"\npareto  {done.folder / 'pareto.csv'}, {done.folder / 'index.html'}", soft_wrap=True)
+        screen.print(f"next    dna generate --design {done.folder / done.knee}", soft_wrap=True)
+        screen.print(f"        (any of them; without --design it is {done.knee}, the closest to the best of all)")
+        return
+    metrics = done.metrics
     for line in metrics.get("notices", ()):
         screen.print(f"note    {line}", soft_wrap=True)
     if agreement := metrics.get("agreement"):

@@ -1,0 +1,86 @@
+"""A Pareto set of accelerators as files for people: pareto.csv, and a page with the table and the picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from html import escape
+
+from rich.table import Table
+
+from dna.accelerator.board import Board
+from dna.report.page import STYLE
+from dna.report.pareto import heading, pareto_chart, pareto_table
+from dna.search.figures import FIGURES
+from dna.search.front_exact import FrontPoint, ParetoSet
+
+
+def arrays(point: FrontPoint) -> str:
+    """The design's arrays in a few words: output channels × input channels × pixels of each chunk."""
+    return " + ".join(f"{c.oc}×{c.ic}×{c.px}" for c in point.realised.accelerator.chunks)
+
+
+def front_table(found: ParetoSet, names: Sequence[str]) -> Table:
+    """For a terminal: the objectives by the exact schedule; `names`: of the designs."""
+    designs = [f"{name}  {arrays(point)}" for name, point in zip(names, found.points, strict=True)]
+    return pareto_table(found.names, _rows(found), designs)
+
+
+def front_csv(found: ParetoSet, names: Sequence[str]) -> str:
+    """A line per design: the objectives by the exact schedule and by the price model, then all other figures."""
+    rest = [name for name in FIGURES if name not in found.names and name in found.points[0].figures]
+    file = io.StringIO()
+    out = csv.writer(file, lineterminator="\n")
+    objectives = [text for name in found.names for text in (heading(name), f"{heading(name)}, price model")]
+    out.writerow(["design", *objectives, *map(heading, rest), "chunks", "arrays"])
+    for name, point in zip(names, found.points, strict=True):
+        pairs = zip((point.figures[of] for of in found.names), point.predicted, strict=True)
+        numbers = [value for pair in pairs for value in pair] + [point.figures[of] for of in rest]
+        chunks = len(point.realised.accelerator.chunks)
+        out.writerow([name, *(f"{value:.8g}" for value in numbers), chunks, arrays(point)])
+    return file.getvalue()
+
+
+def front_page(found: ParetoSet, names: Sequence[str], title: str, board: Board, notes: Sequence[str]) -> str:
+    """The whole document: the picture, the table, how it was found."""
+    rest = [name for name in FIGURES if name not in found.names and name in found.points[0].figures]
+    columns = ["design", *(f"#{text}" for name in found.names for text in (heading(name), "price model"))]
+    columns += [f"#{heading(name)}" for name in rest] + ["arrays"]
+    lines = []
+    for name, point in zip(names, found.points, strict=True):
+        pairs = zip((point.figures[of] for of in found.names), point.predicted, strict=True)
+        numbers = [value for pair in pairs for value in pair] + [point.figures[of] for of in rest]
+        lines.append([name, *map(_number, numbers), arrays(point)])
+    body = "\n".join(
+        [
+            f"<h1>{escape(title)}</h1>",
+            f'<p class="note">{escape(board.title)}, at an assumed {board.clock_mhz:g} MHz. Blue: the set, by the exact'
+            " schedule. Grey: what the price model held for undominated, and designs that others of the set beat.</p>",
+            pareto_chart(found.names, _rows(found), found.others),
+            _table(columns, lines),
+            *(f'<p class="note">{escape(note)}</p>' for note in notes),
+        ]
+    )
+    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
+    viewport = '<meta name="viewport" content="width=device-width">'
+    return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}{viewport}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def _rows(found: ParetoSet) -> list[tuple[float, ...]]:
+    return [tuple(point.figures[name] for name in found.names) for point in found.points]
+
+
+def _number(value: float) -> str:
+    return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A column whose name starts with `#` holds numbers."""
+    classes = [' class="n"' if column.startswith("#") else "" for column in columns]
+    head = "".join(f"<th{c}>{escape(n.lstrip('#'))}</th>" for n, c in zip(columns, classes, strict=True))
+    lines = (
+        "<tr>" + "".join(f"<td{c}>{escape(v)}</td>" for v, c in zip(row, classes, strict=True)) + "</tr>"
+        for row in rows
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
