@@ -1,12 +1,17 @@
-"""How far the batched cost models are from the exact schedule, and the schedule from the RTL.
+"""How far the batched cost models are from the exact schedule, and both from the RTL.
 
-    python -m benchmarks.cost_model_error [--quick] [--networks 12] [--chunks 6] [--rtl 20] [--seed 0]
+    python -m benchmarks.cost_model_error [--quick] [--layers 120] [--random 50] [--networks 20] [--optima 2]
+                                          [--pipelines 24] [--rtl 6] [--seed 0]
 
-Random points: a network of the zoo at half width on small images, a uniformly drawn chunk of the default space of a
-board-sized target, a memory, and for each layer the solver's mapping or a random legal one. Optima: what the exact
-search finds on two boards. Each point is compiled and scheduled exactly, one frame alone and four passes; the sum of
-prices is compared with the first, the walk over tiles with both. Chunks that some layer fits in no way are drawn again.
-Points of more than INSTRUCTIONS instructions are left out, for compiling them takes minutes; their number is reported.
+Random points, each with a memory of its own: single layers of the zoo's networks, and whole networks of the zoo, on
+uniformly drawn chunks of the default space of a board-sized target, half of them with the solver's mappings, half with
+random legal ones; random small networks on random chunks of any burst and depth, mappings with resident weights among
+them. Optima: what the exact search finds on two boards. Several chunks: random networks on random pipelines of two and
+three chunks, tensors in memory; the walk takes each chunk as if it had no others.
+
+Each point is compiled and scheduled exactly, one pass alone and four passes; the sum of prices is compared with the
+first, the walk over tiles with both. Networks of the zoo are at half width on small images. Points of more than
+INSTRUCTIONS instructions are left out, for compiling them takes minutes; their number is reported.
 """
 
 from __future__ import annotations
@@ -16,9 +21,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,16 +33,17 @@ from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Chunk, Memory
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile as compile_design
-from dna.compile.default_mapping import random_mapping
+from dna.compile.default_mapping import random_chunk, random_mapping, resident
 from dna.compile.lowering import Lowered, lower
-from dna.compile.program import Program
 from dna.cost.cycles import frame_start, price
-from dna.cost.mapping_limits import Candidates
 from dna.cost.schedule import schedule
-from dna.cost.walk import network_cycles, writers
+from dna.cost.walk import groups_cycles
 from dna.cost.walk_fields import PLACE, table
+from dna.cost.walk_groups import Group, candidates, columns, design_groups
 from dna.errors import UserError
+from dna.network.layer import Layer
 from dna.network.network import Network
+from dna.network.random import RandomLimits, random_network
 from dna.network.zoo import Request, build, names
 from dna.search import exact
 from dna.search.accelerator import problem
@@ -48,142 +53,277 @@ from dna.search.problem import Budget
 from dna.search.refine import blank_weights
 from dna.search.space import default_space
 from dna.verify import verify_many
-from dna.verify.random_accelerators import random_accelerator
-from dna.verify.random_designs import Drawer
+from dna.verify.random_accelerators import random_accelerator, random_pipeline
+from dna.verify.random_designs import Draw, Drawer
 
 SIZES = (32, 48, 64)
 """Height and width of images."""
 WIDTH = 0.5
 MULTIPLIERS = 900
-INSTRUCTIONS = 12_000
+INSTRUCTIONS = 8_000
 PASSES = 3
 """The walk's; the schedule has one more, for its interval."""
 BOARDS = ("zc706", "ultra96")
+SEARCH_SECONDS = 30
+SMALL = RandomLimits(layers=4, macs=600_000, size=32, channels=100)
+"""Random networks."""
 CLOSE = 0.02
 
 
 @dataclass(frozen=True)
 class Point:
-    """A chunk for a network, and what it takes by the price and, exactly, by the schedule."""
+    """A design, and what it takes by the price and, exactly, by the schedule."""
 
-    chunk: Chunk
-    mappings: tuple[LayerMapping, ...]
-    memory: Memory
-    price: int
+    name: str
+    groups: tuple[Group, ...]
+    """Of each chunk."""
+    frames: int
     cycles: int
     interval: int
+    price: int | None = None
 
 
 @dataclass
-class Errors:
-    """Ratios of modelled to exact cycles over many points."""
+class Points:
+    """Points of one kind."""
 
-    price: list[float]
-    walk: list[float]
-    steady: list[float]
+    what: str
+    points: list[Point] = field(default_factory=list)
     left_out: int = 0
-    walk_seconds: float = 0.0
-    exact_seconds: float = 0.0
+    seconds: float = 0.0
+    """Of the schedule."""
 
-    def rows(self, what: str, claimed: bool) -> list[Row]:
-        found = []
-        for name, ratios, model in (
-            ("price, one frame", self.price, "price"),
-            ("walk, one frame", self.walk, "walk"),
-            ("walk, steady state", self.steady, "walk"),
-        ):
-            values = np.array(ratios)
-            bar = ">= 0.95" if claimed and model == "walk" else ""
-            extra = {
-                "points": len(values),
-                "median": round(float(np.median(values)), 4),
-                "lowest": round(float(values.min()), 4),
-                "highest": round(float(values.max()), 4),
-                "above the schedule": round(float((values > 1).mean()), 4),
-                "above by more than 0.1 %": round(float((values > 1.001).mean()), 4),
-            }
-            share = float((abs(values - 1) <= CLOSE).mean())
-            found.append(Row(f"{what}: {name}: within 2 %", round(share, 4), "", bar, extra))
-            found.append(Row(f"{what}: {name}: worst", round(float(abs(values - 1).max()), 4)))
-        left = {"left out, too many instructions": self.left_out, "seconds, schedule": round(self.exact_seconds, 1)}
-        return [*found, Row(f"{what}: seconds, walk", round(self.walk_seconds, 1), "s", "", left)]
+    def add(
+        self, name: str, network: Network, accelerator: Accelerator, mapping: Mapping, memory: Memory, priced: bool
+    ) -> None:
+        """Compile and schedule a design, unless it is too long or the compiler refuses it."""
+        lowered = lower(network)
+        try:
+            groups = design_groups(lowered, accelerator, mapping, memory)
+            small = sum(instructions(group, mapping.frames) for group in groups) <= INSTRUCTIONS
+            program = compile_design(network, blank_weights(network), accelerator, mapping) if small else None
+        except UserError:
+            program = None
+        if program is None:
+            self.left_out += 1
+            return
+        begin = time.perf_counter()
+        cycles, interval = schedule(program, memory).cycles, schedule(program, memory, passes=PASSES + 1).interval
+        self.seconds += time.perf_counter() - begin
+        total = price_of(lowered, accelerator.chunks[0], mapping.layers, memory) if priced else None
+        self.points.append(Point(name, tuple(groups), mapping.frames, cycles, interval, total))
 
+    def rows(self, bar: str = ">= 0.95", alone: bool = True) -> list[Row]:
+        """What was found. `bar`: of the share within 2 %. `alone`: whether one pass alone is compared as well."""
+        begin = time.perf_counter()
+        found: list[tuple[str, list[float], str]] = []
+        if any(point.price for point in self.points):
+            prices = [(point.price or 0) / point.cycles for point in self.points]
+            found.append(("price, one pass", prices, ""))
+        if alone:
+            walked = self._walk(1)
+            found.append(("walk, one pass", [w / p.cycles for w, p in zip(walked, self.points, strict=True)], bar))
+        walked = self._walk(PASSES)
+        found.append(("walk, steady state", [w / p.interval for w, p in zip(walked, self.points, strict=True)], bar))
+        seconds = time.perf_counter() - begin
+        rows = [row for name, ratios, claimed in found for row in self._ratio_rows(name, ratios, claimed)]
+        left = {"left out": self.left_out, "seconds, schedule": round(self.seconds, 1)}
+        return [*rows, Row(f"{self.what}: seconds, walk", round(seconds, 1), "s", "", left)]
 
-Draw = Callable[[Lowered], Iterator[tuple[Chunk, Memory, list[LayerMapping], int]]]
+    def _walk(self, passes: int) -> list[int]:
+        """The slowest chunk's cycles of one pass, or between the last two of several."""
+        result = [0] * len(self.points)
+        for frames in sorted({point.frames for point in self.points}):
+            chosen = [number for number, point in enumerate(self.points) if point.frames == frames]
+            owners = [number for number in chosen for _ in self.points[number].groups]
+            groups = [group for number in chosen for group in self.points[number].groups]
+            walked = groups_cycles(groups, frames=frames, passes=passes)
+            for number, cycles in zip(owners, walked.interval.tolist(), strict=True):
+                result[number] = max(result[number], cycles)
+        return result
+
+    def _ratio_rows(self, name: str, ratios: Sequence[float], bar: str) -> list[Row]:
+        values = np.array(ratios)
+        far = int(abs(values - 1).argmax())
+        share = float((abs(values - 1) <= CLOSE).mean())
+        extra = {
+            "points": len(values),
+            "median": round(float(np.median(values)), 4),
+            "equal": round(float((values == 1).mean()), 4),
+            "above the schedule": int((values > 1).sum()),
+        }
+        title = f"{self.what}: {name}"
+        return [
+            Row(f"{title}: within 2 %", round(share, 4), "", bar, extra),
+            Row(f"{title}: highest ratio", round(float(values.max()), 6), "", "<= 1" if bar else ""),
+            Row(f"{title}: lowest ratio", round(float(values.min()), 4)),
+            Row(f"{title}: worst error", round(float(abs(values - 1)[far]), 4), "", "", {"at": self.points[far].name}),
+        ]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two networks, two chunks, no RTL; nothing is written")
-    parser.add_argument("--networks", type=int, default=12)
-    parser.add_argument("--chunks", type=int, default=6, help="per network")
-    parser.add_argument("--rtl", type=int, default=20, help="designs simulated")
+    parser.add_argument("--quick", action="store_true", help="a few points, no RTL; nothing is written")
+    parser.add_argument("--layers", type=int, default=120, help="single layers")
+    parser.add_argument("--random", type=int, default=50, help="random small networks")
+    parser.add_argument("--networks", type=int, default=20, help="networks of the zoo, solved and random mappings each")
+    parser.add_argument("--optima", type=int, default=2, help="networks searched, for each board")
+    parser.add_argument("--pipelines", type=int, default=24, help="designs on several chunks")
+    parser.add_argument("--rtl", type=int, default=6, help="designs simulated")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    networks, chunks, rtl = (2, 2, 0) if given.quick else (given.networks, given.chunks, given.rtl)
+    if given.quick:
+        given.layers, given.random, given.networks, given.optima, given.pipelines, given.rtl = 8, 6, 2, 0, 4, 0
     rng = np.random.default_rng(given.seed)
     generator = torch.Generator().manual_seed(given.seed)
+    kinds = [
+        (single_layers(rng, generator, given.layers), ">= 0.95", True),
+        (zoo_networks(rng, generator, given.networks, True), ">= 0.95", True),
+        (zoo_networks(rng, generator, given.networks, False), ">= 0.95", True),
+        (random_networks(rng, given.random), ">= 0.95", True),
+        (optima(rng, given.optima), ">= 0.95", True),
+        (pipelines(rng, given.pipelines), "", False),
+    ]
     rows: list[Row] = []
-    for what, solved in (("solved mappings", True), ("random mappings", False)):
-        errors = Errors([], [], [])
-        for network in drawn_networks(rng, networks):
-            measure(network, partial(random_points, rng=rng, generator=generator, solved=solved), chunks, errors)
-            print(what, network.name, len(errors.walk), min(errors.walk), max(errors.walk), flush=True)
-        rows += errors.rows(what, solved)
-    errors = Errors([], [], [])
-    for network in drawn_networks(rng, max(1, networks // 2)):
-        measure(network, optima, len(BOARDS), errors)
-    rows += errors.rows("searched optima", True)
-    if rtl:
-        rows += against_rtl(rng, rtl)
+    for points, bar, alone in kinds:
+        if not points.points:
+            continue
+        rows += points.rows(bar, alone)
+        print(f"{points.what}: {len(points.points)} points", flush=True)
+    rows += [Row("random points on one chunk", sum(len(points.points) for points, _, _ in kinds[:4]))]
+    if given.rtl:
+        rows += against_rtl(rng, given.rtl)
     if not given.quick:
         write("cost_model_error", rows)
     return report(rows)
 
 
-def drawn_networks(rng: np.random.Generator, count: int) -> Iterator[Network]:
+def drawn_networks(rng: np.random.Generator) -> Iterator[Network]:
     """Networks of the zoo, each once before any comes again."""
     order = [str(name) for name in rng.permutation(names())]
-    for number in range(count):
-        size = int(rng.choice(SIZES))
-        yield build(order[number % len(order)], Request((size, size, 3), WIDTH, 100)).network
-
-
-def random_points(
-    lowered: Lowered, rng: np.random.Generator, generator: torch.Generator, solved: bool
-) -> Iterator[tuple[Chunk, Memory, list[LayerMapping], int]]:
-    """Chunks that run the network, each with a memory, mappings and its price."""
-    residual = any(layer.residual is not None for layer in lowered.layers)
     while True:
-        space = default_space(multipliers=MULTIPLIERS, residual=residual, port_bytes=int(rng.choice([8, 16])))
-        chunk = space.chunk(space.sample(1, generator)[0])
-        memory = Memory(int(rng.choice([8, 64, 64, 150])), int(rng.choice([1, 1, 2])), int(rng.choice([4, 16, 32])))
+        for name in order:
+            size = int(rng.choice(SIZES))
+            yield build(name, Request((size, size, 3), WIDTH, 100)).network
+
+
+def drawn_memory(rng: np.random.Generator) -> Memory:
+    return Memory(int(rng.choice([8, 64, 64, 150])), int(rng.choice([1, 1, 2])), int(rng.choice([4, 16, 32])))
+
+
+def drawn_design(
+    lowered: Lowered, rng: np.random.Generator, generator: torch.Generator, solved: bool
+) -> tuple[Chunk, Memory, list[LayerMapping]]:
+    """A chunk of the default space that runs the network, with a memory and mappings."""
+    adds = any(layer.residual is not None for layer in lowered.layers)
+    while True:
+        space = default_space(multipliers=MULTIPLIERS, residual=adds, port_bytes=int(rng.choice([8, 16])))
+        chunk, memory = space.chunk(space.sample(1, generator)[0]), drawn_memory(rng)
         solution = solve_mappings(lowered.layers, [chunk], memory)
         if not bool(solution.feasible.all()):
             continue
-        if solved:
-            ids = solution.ids[:, 0].tolist()
-            mappings = [decode(layer, chunk, i) for layer, i in zip(lowered.layers, ids, strict=True)]
-        else:
-            mappings = [random_mapping(layer, chunk, rng) for layer in lowered.layers]
-        yield chunk, memory, mappings, priced(lowered, chunk, mappings, memory)
-
-
-def optima(lowered: Lowered) -> Iterator[tuple[Chunk, Memory, list[LayerMapping], int]]:
-    """The fastest chunk of each board."""
-    for name in BOARDS:
-        board = load_board(name)
-        of = problem(lowered.layers, board, Fastest())
-        found = exact.search(of, Budget(seconds=60))
-        chunk = of.space.chunk(found.design)
-        solution = solve_mappings(lowered.layers, [chunk], board.memory)
+        if not solved:
+            return chunk, memory, [random_mapping(layer, chunk, rng) for layer in lowered.layers]
         ids = solution.ids[:, 0].tolist()
-        mappings = [decode(layer, chunk, i) for layer, i in zip(lowered.layers, ids, strict=True)]
-        yield chunk, board.memory, mappings, priced(lowered, chunk, mappings, board.memory)
+        return chunk, memory, [decode(layer, chunk, i) for layer, i in zip(lowered.layers, ids, strict=True)]
 
 
-def priced(lowered: Lowered, chunk: Chunk, mappings: Sequence[LayerMapping], memory: Memory) -> int:
+def single_layers(rng: np.random.Generator, generator: torch.Generator, count: int) -> Points:
+    """Layers of the zoo's networks alone, half of them with solved mappings."""
+    found = Points("single layers")
+    for network in drawn_networks(rng):
+        if len(found.points) >= count:
+            return found
+        layers = lower(network).layers
+        for number in rng.choice(len(layers), 3, replace=False):
+            solved = len(found.points) % 2 == 0
+            one = Network("layer", (alone(layers[number]),))
+            chunk, memory, mappings = drawn_design(lower(one), rng, generator, solved)
+            name = f"{network.name} {layers[number].name}, {'solved' if solved else 'random'} mapping"
+            found.add(name, one, Accelerator((chunk,)), Mapping(tuple(mappings)), memory, True)
+    return found
+
+
+def alone(layer: Layer) -> Layer:
+    """The layer as a network of its own: it reads the input, and adds it where that has the output's shape."""
+    shape_in = layer.in_channels, layer.in_height, layer.in_width
+    fits = shape_in == (layer.out_channels, layer.out_height, layer.out_width)
+    adds = "input" if layer.residual is not None and fits else None
+    return replace(layer, input="input", residual=adds, residual_signed=layer.in_signed)
+
+
+def zoo_networks(rng: np.random.Generator, generator: torch.Generator, count: int, solved: bool) -> Points:
+    """Whole networks of the zoo on single chunks."""
+    kind = "solved" if solved else "random"
+    found = Points(f"zoo networks, {kind} mappings")
+    for network in drawn_networks(rng):
+        if len(found.points) >= count:
+            return found
+        chunk, memory, mappings = drawn_design(lower(network), rng, generator, solved)
+        found.add(network.name, network, Accelerator((chunk,)), Mapping(tuple(mappings)), memory, True)
+    return found
+
+
+def random_networks(rng: np.random.Generator, count: int) -> Points:
+    """Small networks on chunks of any kind, one frame per pass or two, weights resident half of the time."""
+    found = Points("random networks")
+    while len(found.points) < count:
+        network, chunk = random_network(rng, SMALL), random_chunk(rng)
+        kept, frames = rng.random() < 0.5, int(rng.choice([1, 1, 2]))
+        try:
+            mappings = [random_mapping(layer, chunk, rng) for layer in lower(network).layers]
+        except UserError:
+            continue
+        if kept:
+            mappings = [resident(layer, chunk, m) for layer, m in zip(lower(network).layers, mappings, strict=True)]
+        name = f"random {len(found.points)}, {'resident, ' if kept else ''}{frames} frames"
+        found.add(
+            name, network, Accelerator((chunk,)), Mapping(tuple(mappings), frames=frames), drawn_memory(rng), False
+        )
+    return found
+
+
+def optima(rng: np.random.Generator, count: int) -> Points:
+    """The fastest chunk of each board for networks of the zoo."""
+    found = Points("searched optima")
+    for network, _ in zip(drawn_networks(rng), range(count), strict=False):
+        lowered = lower(network)
+        for name in BOARDS:
+            board = load_board(name)
+            of = problem(lowered.layers, board, Fastest())
+            chunk = of.space.chunk(exact.search(of, Budget(seconds=SEARCH_SECONDS)).design)
+            ids = solve_mappings(lowered.layers, [chunk], board.memory).ids[:, 0].tolist()
+            mappings = tuple(decode(layer, chunk, i) for layer, i in zip(lowered.layers, ids, strict=True))
+            found.add(
+                f"{network.name} on {name}", network, Accelerator((chunk,)), Mapping(mappings), board.memory, True
+            )
+    return found
+
+
+def pipelines(rng: np.random.Generator, count: int) -> Points:
+    """Random networks on two or three chunks, tensors in memory, two or four frames per pass."""
+    found = Points("several chunks")
+    while len(found.points) < count:
+        network, accelerator = random_network(rng, SMALL), random_accelerator(rng, int(rng.choice([2, 3])))
+        frames = int(rng.choice([2, 4]))
+        try:
+            mapping = random_pipeline(network, accelerator, rng, frames)
+        except UserError:
+            continue
+        mapping = replace(mapping, batches=(), on_chip=frozenset())
+        name = f"random {len(found.points)}, {len(accelerator.chunks)} chunks, {frames} frames"
+        found.add(name, network, accelerator, mapping, drawn_memory(rng), False)
+    return found
+
+
+def instructions(group: Group, frames: int) -> int:
+    """About how many instructions the group's Program has."""
+    known = table(group.layers, group.mappings, group.values, frames, group.written, group.places, group.resident)
+    return int(known[:, PLACE["instructions"]].sum())
+
+
+def price_of(lowered: Lowered, chunk: Chunk, mappings: Sequence[LayerMapping], memory: Memory) -> int:
     """Sum of the layers' prices, and the start of a frame."""
     values = columns([chunk])
     pairs = zip(lowered.layers, mappings, strict=True)
@@ -191,79 +331,50 @@ def priced(lowered: Lowered, chunk: Chunk, mappings: Sequence[LayerMapping], mem
     return int(frame_start(values, memory)) + sum(cycles)
 
 
-def columns(chunks: Sequence[Chunk]) -> dict[str, torch.Tensor]:
-    """Parameters of chunks, int64 `(chunks,)` each."""
-    return {f.name: torch.tensor([c.integers[f.name] for c in chunks]) for f in fields(Chunk)}
-
-
-def candidates(mappings: Sequence[LayerMapping]) -> Candidates:
-    rows = [
-        [int(m.order == "weights") if f.name == "order" else getattr(m, f.name) for f in fields(Candidates)]
-        for m in mappings
-    ]
-    return Candidates.of(torch.tensor(rows))
-
-
-def measure(network: Network, draw: Draw, count: int, errors: Errors) -> None:
-    """Compares so many points of a network; the walk takes them together."""
-    lowered = lower(network)
-    points: list[Point] = []
-    for chunk, memory, mappings, total in draw(lowered):
-        fields_of = table(lowered.layers, [candidates([m]) for m in mappings], columns([chunk]), 1, writers(lowered))
-        small = int(fields_of[:, PLACE["instructions"]].sum()) <= INSTRUCTIONS
-        program = compiled(network, chunk, mappings) if small else None
-        if program is None:
-            errors.left_out += 1
-            continue
-        begin = time.perf_counter()
-        cycles, interval = schedule(program, memory).cycles, schedule(program, memory, passes=PASSES + 1).interval
-        errors.exact_seconds += time.perf_counter() - begin
-        points.append(Point(chunk, tuple(mappings), memory, total, cycles, interval))
-        if len(points) == count:
-            break
-    if not points:
-        return
-    begin = time.perf_counter()
-    by_layer = [candidates([p.mappings[number] for p in points]) for number in range(len(lowered.layers))]
-    values, memories = columns([p.chunk for p in points]), [p.memory for p in points]
-    alone = network_cycles(lowered.layers, by_layer, values, memories, writers(lowered))
-    steady = network_cycles(lowered.layers, by_layer, values, memories, writers(lowered), passes=PASSES)
-    errors.walk_seconds += time.perf_counter() - begin
-    for point, one, many in zip(points, alone.cycles.tolist(), steady.interval.tolist(), strict=True):
-        errors.price.append(point.price / point.cycles)
-        errors.walk.append(one / point.cycles)
-        errors.steady.append(many / point.interval)
-
-
-def compiled(network: Network, chunk: Chunk, mappings: Sequence[LayerMapping]) -> Program | None:
-    """None where the compiler refuses, which it does where a Program is too long to address."""
-    try:
-        return compile_design(network, blank_weights(network), Accelerator((chunk,)), Mapping(tuple(mappings)))
-    except UserError:
-        return None
-
-
 def against_rtl(rng: np.random.Generator, count: int) -> list[Row]:
-    """Cycles of schedule and RTL on random designs on one to three chunks, memories of fixed timing."""
+    """Cycles of schedule and RTL on random designs on one and on three chunks, memories of fixed timing; of the walk
+    and the RTL on those with one chunk, which have one frame and the same memory behind all ports."""
     drawer = Drawer(rng)
-    different = compared = failed = 0
-    for chunks in (1, 3):
-        accelerator = random_accelerator(rng, chunks, 64)
-        drawn = [drawer.draw_passes(accelerator, 20_000, 20_000) for _ in range(-(-count // 2))]
-        folder = Path(tempfile.mkdtemp(prefix="cost-model-"))
-        try:
-            result = verify_many([draw.case for draw in drawn], folder / "many", modes=("fixed",))
-        finally:
-            shutil.rmtree(folder)
-        for run in result.runs:
-            compared += 1
-            failed += not run.ok
-            different += abs((run.cycles_model or 0) - (run.cycles_rtl or 0))
-    return [
-        Row("designs in RTL", compared),
+    half = -(-count // 2)
+    one, three = random_accelerator(rng, 1, 64), random_accelerator(rng, 3, 64)
+    single = [drawer.draw(one.chunks[0]) for _ in range(half)]
+    several = [drawer.draw_passes(three, 20_000, 20_000) for _ in range(half)]
+    different = failed = 0
+    ratios: list[float] = []
+    for drawn in (single, several):
+        for draw, (model, rtl, fine) in zip(drawn, simulated(drawn), strict=True):
+            failed += not fine
+            different += abs(model - rtl)
+            if drawn is single and rtl:
+                ratios += [walked / rtl for walked in walked_alone(draw)]
+    rows = [
+        Row("designs in RTL", 2 * half),
         Row("cycles different, schedule and RTL", different, "cycle", "== 0"),
         Row("runs that failed in any way", failed, "", "== 0"),
     ]
+    if ratios:
+        extra = {"points": len(ratios), "lowest ratio": round(min(ratios), 4)}
+        rows.append(Row("walk against RTL: highest ratio", round(max(ratios), 6), "", "<= 1", extra))
+    return rows
+
+
+def simulated(drawn: Sequence[Draw]) -> list[tuple[int, int, bool]]:
+    """Of each design the cycles of schedule and RTL, and whether all was as it should be."""
+    folder = Path(tempfile.mkdtemp(prefix="cost-model-"))
+    try:
+        result = verify_many([draw.case for draw in drawn], folder / "many", modes=("fixed",))
+    finally:
+        shutil.rmtree(folder)
+    return [(run.cycles_model or 0, run.cycles_rtl or 0, run.ok) for run in result.runs]
+
+
+def walked_alone(draw: Draw) -> list[int]:
+    """The walk's cycles of a design on one chunk; none if there is something in it that the walk does not know."""
+    try:
+        groups = design_groups(lower(draw.network), draw.accelerator, draw.mapping, draw.case.memory)
+        return [int(groups_cycles(groups).cycles)]
+    except UserError:
+        return []
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Chunk, Memory
 from dna.compile.lowering import lower
 from dna.cost.cycles import price
-from dna.cost.walk import network_cycles, writers
+from dna.cost.walk import network_cycles
+from dna.cost.walk_groups import writers
 from dna.network.layer import Layer
 from dna.network.zoo import Request, build
 from dna.search.accelerator import space_for

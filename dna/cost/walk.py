@@ -1,17 +1,17 @@
 """The schedule's recurrence over tiles, for batches of designs at once.
 
 `dna.cost.schedule` walks the instructions of one Program. Here all designs of a batch walk the tiles of their layers
-side by side, without a Program: what a tile loads, computes and stores follows from layer and mapping. Where laps of a
-loop have come to take equal times, the rest but for the last two is left out, and all times move on by theirs.
+side by side, without a Program: what a tile loads, computes and stores follows from layer and mapping.
 
-Left out is what rarely matters: how deep queues are, and that the bursts of a job may differ in length. So a cycle here
-is, as a rule, not later than there; what stands for laps and pages that are not walked can make it a little later.
+All times are maxima of earlier times plus constants, so what is left out can only make them earlier: most bursts of
+very long jobs (`dna.cost.walk_bursts`), and that a residual's slot may be that of the one before it. Hence no cycle
+here is later than there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -19,12 +19,11 @@ from torch.nn import functional as F
 
 from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Memory
 from dna.accelerator.isa import field_limit
-from dna.accelerator.tile import channel_words
-from dna.compile.lowering import Lowered
 from dna.cost.mapping_limits import Candidates
 from dna.cost.walk_bursts import Job
 from dna.cost.walk_engines import PAGE_BODY, PAGE_WORDS, Engines, Ports, T
 from dna.cost.walk_fields import LEVELS, PLACE, RADIX, table, weight_words
+from dna.cost.walk_groups import Group
 from dna.network.layer import Layer
 
 LONGEST = field_limit("LOAD", "run")
@@ -51,30 +50,6 @@ class Walked:
         return self.ends[-1] - self.ends[-2] if len(self.ends) > 1 else self.cycles
 
 
-def writers(lowered: Lowered) -> dict[str, int]:
-    """By tensor, the last executed layer that writes it or what lies in it; the network's input is not in it."""
-    numbers = {layer.name: number for number, layer in enumerate(lowered.layers)}
-    found = {}
-    for name in lowered.tensors:
-        mine = [numbers[writer] for writer in lowered.writers(name) if writer in numbers]
-        if mine:
-            found[name] = max(mine)
-    return found
-
-
-def places(lowered: Lowered) -> dict[str, tuple[int, int]]:
-    """By tensor that lies in a concat: words from row to row there, and words of a row in front of it."""
-    found = {}
-    for name in lowered.places:
-        whole, group = name, 0
-        while whole in lowered.places:
-            whole, first = lowered.places[whole]
-            group += first
-        shape = lowered.shape(whole)
-        found[name] = int(channel_words(shape.channels)) * shape.width, group * shape.width
-    return found
-
-
 def network_cycles(
     layers: Sequence[Layer],
     mappings: Sequence[Candidates],
@@ -90,27 +65,14 @@ def network_cycles(
     """Cycles of designs of one chunk each that run the executed layers, all tensors in memory.
 
     `mappings`: by layer, a row per design. `values`: the chunks' parameters, int64 `(designs,)` each. `memories`: one
-    for all designs, or one each. `written`: see `writers`. Each of `passes` passes takes `frames` frames, which share
-    weight loads where the order is "weights". Mappings have to be legal (`mapping_limits.legal`). `places`: see
-    `places`; without, no tensor lies in another. `resident`: `(layers, designs)`, 1 where it is so in `LayerMapping`;
-    without, nowhere.
+    for all designs, or one each. `written` and `places`: see `dna.cost.walk_groups`; without `places` no tensor lies in
+    another. Each of `passes` passes takes `frames` frames, which share weight loads where the order is "weights".
+    `resident`: `(layers, designs)`, 1 where it is so in `LayerMapping`; None: nowhere. Mappings have to be legal
+    (`mapping_limits.legal`). UserError for a mean that leaves padding out.
     """
     each = [memories] * len(values["px"]) if isinstance(memories, Memory) else list(memories)
     group = Group(tuple(layers), tuple(mappings), values, tuple(each), written, places or {}, resident)
     return groups_cycles([group], frames=frames, passes=passes)
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Designs of one network, as `network_cycles` takes them; `memories`: one each."""
-
-    layers: tuple[Layer, ...]
-    mappings: tuple[Candidates, ...]
-    values: Mapping[str, Tensor]
-    memories: tuple[Memory, ...]
-    written: Mapping[str, int]
-    places: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    resident: Tensor | None = None
 
 
 def groups_cycles(groups: Sequence[Group], *, frames: int = 1, passes: int = 1) -> Walked:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dna.accelerator.chunk import PAGE_INSTRUCTIONS, Memory
 from dna.accelerator.isa import INSTRUCTION_BYTES, WORD_BYTES
+from dna.cost.counters import QUEUE_DEPTH
 from dna.cost.dispatch import BOOTSTRAP_DELAY, DONE_DELAY, PAGE_DELAY
 from dna.cost.ports import LONG_AGO, OUTPUT_READ_LATENCY
 from dna.cost.schedule import CAPTURE_STAGES, POST_STAGES
@@ -65,7 +66,9 @@ class Engines:
         """`walk`: cycles of LAYER. `last_load`: instructions of a pass from which on no page is loaded."""
         self.ports, self.walk, self.ring, self.last_load = ports, walk, outstanding, last_load
         self.rings = [len(_TIMES) + port * outstanding for port in range(3)]
-        self.body = len(_TIMES) + 3 * outstanding
+        self.queues = len(_TIMES) + 3 * outstanding
+        """Rows of the latest jobs that were popped from the queues of READ0, the weights' port, WRITE and COMPUTE."""
+        self.body = self.queues + 4 * QUEUE_DEPTH
         """Row that counts the instructions of the pass, pages' LOADs aside; those before it are times."""
         self.times = torch.zeros(self.body + 1, len(walk), dtype=torch.int64)
         self.times[len(_TIMES) : self.body] = LONG_AGO
@@ -89,6 +92,16 @@ class Engines:
         self.put(mask, f"{name}1", seen)
 
     # ------------------------------------------------------------ sequencer
+
+    def _room(self, ids: Tensor, queue: Tensor) -> Tensor:
+        """The next instruction goes to this queue, which has room then; returns when its head shows it."""
+        room = self.times[queue, ids] + 1
+        self.times[T["sequencer"], ids] = self.times[T["sequencer"], ids].maximum(room)
+        return self.times[T["sequencer"], ids] + 1
+
+    def _popped(self, ids: Tensor, queue: Tensor, popped: Tensor) -> None:
+        rows = queue + torch.arange(QUEUE_DEPTH)[:, None]
+        self.times[rows, ids] = torch.cat([self.times[rows[1:], ids], popped[None]])
 
     def count(self, mask: Tensor) -> None:
         """An instruction was handed out; behind some of them comes the LOAD of the next page, or that page."""
@@ -147,7 +160,9 @@ class Engines:
         rows = T["free0"] + 3 * port + torch.arange(3)[:, None]
         ring_rows = self.rings[0] + self.ring * port + torch.arange(self.ring)[:, None]
         free, server, _ = self.times[rows, ids].unbind(0)
-        popped = waits.maximum(free).maximum(self.times[T["sequencer"], ids] + 1)
+        queue = self.queues + port * QUEUE_DEPTH
+        popped = waits.maximum(free).maximum(self._room(ids, queue))
+        self._popped(ids, queue, popped)
         flow = Flow(self.times[ring_rows, ids], popped, server, popped)
         move(flow, Cut(job, p.burst), Pace(p.beats, p.interval, p.latency, torch.zeros_like(server), False))
         last_word = flow.ends[-1] + 1
@@ -159,8 +174,11 @@ class Engines:
         """A STORE of what the post lanes finished last; returns the cycle in which it is seen to be committed."""
         ids = torch.nonzero(mask)[:, 0]
         if len(ids):
+            queue = torch.full_like(ids, self.queues + 2 * QUEUE_DEPTH)
+            shown = self._room(ids, queue)
             p, t, delay = self.ports.select(ids), self.times[:, ids], OUTPUT_READ_LATENCY + 3
-            popped = (t[T["sequencer"]] + 1).maximum(t[T["drained"]]).maximum(t[T["store_free"]])
+            popped = shown.maximum(t[T["drained"]]).maximum(t[T["store_free"]])
+            self._popped(ids, queue, popped)
             ring = slice(self.rings[2], self.rings[2] + self.ring)
             flow = Flow(t[ring], popped, t[T["store_server"]], t[T["issued"]])
             pace = Pace(p.beats, p.interval, torch.full_like(popped, delay), p.write, True)
@@ -182,11 +200,19 @@ class Engines:
 
     def layer(self, mask: Tensor) -> None:
         """LAYER, on read port 0 and in front of the array."""
-        shown = self.row("sequencer") + 1
-        started = shown.maximum(self.row("word0") + 1).maximum(self.row("free0")) + 1
-        self.put(mask, "free0", started + self.walk + 1)
-        popped = shown.maximum(self.row("compute")).maximum(self.row("drained")) + self.walk
-        self.put(mask, "compute", popped + 1)
+        ids = torch.nonzero(mask)[:, 0]
+        if not len(ids):
+            return
+        reads = torch.full_like(ids, self.queues)
+        compute = reads + 3 * QUEUE_DEPTH
+        self._room(ids, reads)
+        shown, t, walk = self._room(ids, compute), self.times[:, ids], self.walk[ids]
+        started = shown.maximum(t[T["word0"]] + 1).maximum(t[T["free0"]]) + 1
+        self._popped(ids, reads, started + walk)
+        self.times[T["free0"], ids] = started + walk + 1
+        popped = shown.maximum(t[T["compute"]]).maximum(t[T["drained"]]) + walk
+        self._popped(ids, compute, popped)
+        self.times[T["compute"], ids] = popped + 1
         self.count(mask)
 
     def tile(
@@ -196,8 +222,12 @@ class Engines:
 
         `last`: its sums go to the post lanes, `stored` being when their slot is free; `adds`: with a residual.
         """
+        ids = torch.nonzero(mask)[:, 0]
+        queue = torch.full_like(ids, self.queues + 3 * QUEUE_DEPTH)
+        self._room(ids, queue)
         start = (self.row("sequencer") + 1).maximum(self.row("compute")).maximum(stored)
         start = start.maximum(self.row("added") * adds).maximum(self.row("input")).maximum(self.row("weight"))
+        self._popped(ids, queue, start[ids])
         end = start + cycles
         captured = end - idle + CAPTURE_STAGES
         ready = captured + post + POST_STAGES + 1

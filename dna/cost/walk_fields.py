@@ -11,6 +11,7 @@ from dna.accelerator import tile
 from dna.accelerator.isa import WORD_BYTES
 from dna.cost.cycles import cuts
 from dna.cost.mapping_limits import Candidates, last_idle, strides
+from dna.errors import UserError
 from dna.network.layer import Layer
 
 LEVELS = 5
@@ -57,7 +58,11 @@ def table(
     resident: Tensor | None = None,
 ) -> Tensor:
     """All fields, int64 `(layers, fields, designs)`. `mappings`: one row per design each. `places`: `walk.places`.
-    `resident`: `(layers, designs)`, 1 where all weights of the layer stay in the buffer; None: nowhere."""
+    `resident`: `(layers, designs)`, 1 where it is so in `LayerMapping`; None: nowhere. UserError for a mean that leaves
+    padding out, whose tiles end where windows count differently."""
+    for layer in layers:
+        if len(layer.window_sizes) > 1:
+            raise UserError(f"layer '{layer.name}': the walk over tiles knows no mean that leaves padding out")
     if resident is None:
         resident = torch.zeros(len(layers), len(a["px"]), dtype=torch.int64)
     rows = [
@@ -153,9 +158,6 @@ def _fields(layer: Layer, c: Candidates, a: Mapping[str, Tensor], frames: int, r
     slices = kernels * slices_in
     last = layer.group_outputs - (of_group - 1) * c.out_channels
     last_in = layer.group_inputs - (slices_in - 1) * c.in_channels
-    if len(layer.window_sizes) > 1:
-        # Tiles end where windows count differently; taken to be alike, and none larger than it is.
-        tile_rows, tile_cols = (layer.out_height // down).clamp(min=1), (layer.out_width // across).clamp(min=1)
     many = torch.full_like(down, frames)
     inputs = (many, down, across, parts, slices)
     weights = (parts, many, down, across, slices)

@@ -10,7 +10,8 @@ from dna.compile.compiler import compile
 from dna.compile.default_mapping import random_mapping
 from dna.compile.lowering import lower
 from dna.cost.schedule import Schedule, schedule
-from dna.cost.walk import Walked, network_cycles, writers
+from dna.cost.walk import Walked, network_cycles
+from dna.cost.walk_groups import writers
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
