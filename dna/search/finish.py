@@ -7,11 +7,14 @@ shares of ports, sizes of links, mappings, batches, buffers, layers at the borde
 
 from __future__ import annotations
 
+import gc
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import overload
 
 import torch
@@ -29,7 +32,7 @@ from dna.errors import UserError
 from dna.network.network import Network
 from dna.search.figures import Costs
 from dna.search.goal import Fastest, Goal
-from dna.search.moves import PHASES, Change, Phase, Situation
+from dna.search.moves import PHASES, QUICK, Change, Phase, Situation
 from dna.search.outline import outline
 from dna.search.point import Point
 from dna.search.problem import Budget
@@ -41,6 +44,8 @@ FIRST = 0.5
 FINAL = 0.7
 """Part of the budget after which one point is left."""
 FINALISTS = 3
+COLLECTED = 200_000
+"""New objects after which the youngest are looked through for cycles."""
 CLOSE = 1.15
 """Points within this factor of the best one are finalists."""
 BUDGET = Budget(evaluations=60, seconds=60)
@@ -90,7 +95,20 @@ def finish(
     A schedule of the network is an evaluation; deterministic where evaluations alone are limited. `watch` is told the
     part of the budget that is used. UserError, with the first reason, if no point can be realised.
     """
-    return _Finish(network, board, goal or Fastest(), budget, watch).run(points)
+    with _few_collections():
+        return _Finish(network, board, goal or Fastest(), budget, watch).run(points)
+
+
+@contextmanager
+def _few_collections() -> Iterator[None]:
+    """A Program is some hundred thousand objects without cycles: looking for cycles among them takes a fifth of the
+    time."""
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECTED, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 @dataclass
@@ -125,26 +143,30 @@ class _Finish:
         return self._finished(best)
 
     def _first(self, points: Sequence[Point]) -> list[Candidate]:
-        """The points with their best shares, as far as the budget reaches; best first."""
+        """The points with their best shares and full block RAM, as far as the budget reaches; best first."""
         found: list[Candidate] = []
         for number, point in enumerate(points):
             if found and self._used() >= FIRST:
                 break
-            made = self._better(None, Change("point", point, partial(realise, self.network, point, self.board)))
+            change = Change("point", point, partial(realise, self.network, point, self.board, QUICK))
+            made = self._better(None, change)
             if made is not None:
-                found.append(self._through(Situation.divisions, made, set(), FIRST))
+                made = self._through(Situation.divisions, made, set(), FIRST)
+                for change in islice(Situation.fills(self._situation(made)), 1 if self._used() < FIRST else 0):
+                    made = self._better(made, change)
+                found.append(made)
             self._tell(min(self._used(), FIRST * (number + 1) / len(points)))
         if not found:
             raise UserError(self.failed[0] if self.failed else "finish: no points are given")
         return sorted(found, key=lambda candidate: candidate.key)
 
     def _finalist(self, found: Sequence[Candidate]) -> Candidate:
-        """The best of the first few once shares and links have been improved."""
+        """The best of the first few once shares and buffers have been improved."""
         close = [candidate for candidate in found[:FINALISTS] if candidate.key[1] <= CLOSE * found[0].key[1]]
         improved = []
         for number, candidate in enumerate(close):
             until = FIRST + (FINAL - FIRST) * (number + 1) / len(close)
-            for phase in (Situation.exchanges, Situation.links):
+            for phase in (Situation.exchanges, Situation.fills):
                 candidate = self._through(phase, candidate, set(), until)
             improved.append(candidate)
         return min(improved, key=lambda candidate: candidate.key)
@@ -153,7 +175,7 @@ class _Finish:
         """The best after the changes of a phase, each tried until it is no good. `until`: part of the budget."""
         while True:
             before = best
-            for change in phase(Situation(self.network, self.board, best.point, best.realised, best.times)):
+            for change in phase(self._situation(best)):
                 if self._used() >= until:
                     return best
                 if change.name not in tried:
@@ -164,6 +186,9 @@ class _Finish:
                     tried.add(change.name)
             else:
                 return best
+
+    def _situation(self, of: Candidate) -> Situation:
+        return Situation(self.network, self.board, of.point, of.realised, of.times)
 
     def _finished(self, best: Candidate) -> Finished:
         return Finished(

@@ -26,10 +26,14 @@ from dna.search.shares import INTERVALS, balanced_shares, bandwidth, demands, po
 
 ALTERNATIVES = 3
 """Mappings of a layer that are tried."""
+QUICK = 3
+"""Mappings of a layer that are scheduled on its own before it is tried in the network, which judges better."""
 GROUPS = 8
 """Groups of equal layers whose mappings are tried, those that wait longest."""
 SLOWEST = INTERVALS[-1]
 """Cycles per beat of a port that moves nothing."""
+DROPPED = 2
+"""Tensors that a change may send back to memory. Each takes a second to find, and one that sends more rarely pays."""
 FRAMES = (1, 2, 4, 8)
 
 
@@ -175,7 +179,9 @@ class Situation:
         chunk = point.assignment[index]
         if point.on_chip.isdisjoint((layer.name, layer.input)):
             memory = replace(self.board.memory, beat_interval=point.shares[chunk])
-            ranked = [c.mapping for c in layer_choices(layer, point.chunks[chunk], memory, point.batch(index))]
+            ranked = [
+                c.mapping for c in layer_choices(layer, point.chunks[chunk], memory, point.batch(index), 2 * QUICK)
+            ]
         else:
             ranked = [
                 *chip_ranked(layer, point, index, self.board, ALTERNATIVES),
@@ -183,6 +189,32 @@ class Situation:
             ]
         now = self.realised.mapping.layers[index]
         return [mapping for mapping in dict.fromkeys(ranked) if mapping != now][:ALTERNATIVES]
+
+    def fills(self) -> Iterator[Change]:
+        """Block RAM that is left goes into many buffers at once: all that are wanted, of all chunks or of one, then the
+        half of them that is wanted most."""
+        wanted = self._wanted_buffers()
+        parts = {"all": wanted}
+        for chunk in dict.fromkeys(chunk for chunk, _ in wanted):
+            parts[f"chunk {chunk}"] = [entry for entry in wanted if entry[0] == chunk]
+        parts["half"] = wanted[: len(wanted) // 2]
+        seen = {self.point.chunks}
+        for name, part in parts.items():
+            chunks = self._filled(part)
+            if chunks not in seen:
+                seen.add(chunks)
+                yield self.at(f"deeper buffers: {name}", replace(self.point, chunks=chunks))
+
+    def _filled(self, wanted: Sequence[tuple[int, str]]) -> tuple[Chunk, ...]:
+        """The chunks with buffers of twice the depth, one after the other, those for which there is room."""
+        chunks, room = self.point.chunks, self.board.bram36
+        for number, name in wanted:
+            deeper = _deeper(chunks[number], name)
+            if deeper is not None:
+                grown = tuple(deeper if index == number else chunk for index, chunk in enumerate(chunks))
+                used = accelerator_resources(replace(self.realised.accelerator, chunks=grown))["bram36"]
+                chunks = grown if used <= room else chunks
+        return chunks
 
     def buffers(self) -> Iterator[Change]:
         """Block RAM that is left goes into a buffer of the busiest chunk, or of the one that waits longest for it."""
@@ -222,17 +254,18 @@ Phase = Callable[[Situation], Iterator[Change]]
 PHASES: tuple[Phase, ...] = (
     Situation.balance,
     Situation.exchanges,
-    Situation.links,
-    Situation.boundaries,
-    Situation.mappings,
+    Situation.fills,
     Situation.buffers,
+    Situation.links,
+    Situation.mappings,
+    Situation.boundaries,
     Situation.batches,
 )
 
 
-def rebalanced(network: Network, point: Point, board: Board) -> Realised:
+def rebalanced(network: Network, point: Point, board: Board, choices: int = QUICK) -> Realised:
     """The point realised, the board's bandwidth shared out among all its ports."""
-    found = realise(network, point, board)
+    found = realise(network, point, board, choices, DROPPED)
     wanted = demands(lower(network).layers, point.chunks, found.mapping, board)
     shares = balanced_shares(wanted, board.carried)
     return found if shares is None else replace(found, shares=shares)

@@ -80,11 +80,13 @@ class Settled:
         return {name: ratio for name, ratio in ratios.items() if ratio > 1}
 
 
-def realise(network: Network, point: Point, board: Board, choices: int = CHOICES) -> Realised:
+def realise(
+    network: Network, point: Point, board: Board, choices: int = CHOICES, most_dropped: int | None = None
+) -> Realised:
     """Mappings, links and shares for the point. Deterministic.
 
-    Tensors for which there is no room on chip go back to memory. UserError, naming layer, tensor or resource, where a
-    layer fits nowhere, layers wait for each other, or the chunks alone exceed the board's block RAM.
+    Tensors for which there is no room on chip go back to memory, at most `most_dropped`. UserError, naming layer, tensor
+    or resource, where a layer fits nowhere, layers wait for each other, or the chunks alone exceed the board's block RAM.
     """
     lowered = lower(network)
     _check_point(network, lowered, point)
@@ -92,10 +94,11 @@ def realise(network: Network, point: Point, board: Board, choices: int = CHOICES
     if blocks < 0:
         raise UserError(f"bram36: the chunks need {-blocks} more than the {board.bram36} of board '{board.name}'")
     on_chip = point.on_chip
+    least = 0 if most_dropped is None else len(on_chip) - most_dropped
     while True:
         mapping = replace(point_mapping(lowered, replace(point, on_chip=on_chip), board, choices), on_chip=on_chip)
         plan = plan_of(network, Accelerator(point.chunks), mapping)
-        accelerator, on_chip = _linked(plan, mapping, blocks)
+        accelerator, on_chip = _linked(plan, mapping, blocks, least)
         if on_chip == mapping.on_chip:
             break
     check_mapping(network, accelerator, mapping)
@@ -212,10 +215,13 @@ def _check_point(network: Network, lowered: Lowered, point: Point) -> None:
         raise UserError(f"on_chip: network '{network.name}' has no layer '{unknown[0]}'")
 
 
-def _linked(plan: Plan, mapping: Mapping, blocks: int) -> tuple[Accelerator, frozenset[str]]:
-    """The accelerator with links, and the tensors in them: as many as the block RAM has room for."""
+def _linked(plan: Plan, mapping: Mapping, blocks: int, least: int) -> tuple[Accelerator, frozenset[str]]:
+    """The accelerator with links, and the tensors in them: as many as the block RAM has room for. UserError if that is
+    less than `least`."""
     on_chip = mapping.on_chip
     while True:
+        if len(on_chip) < least:
+            raise UserError(f"on_chip: there is room for fewer than {least} tensors")
         if not on_chip:
             plan.check_ends(())
             return plan.accelerator, on_chip
