@@ -96,8 +96,8 @@ def search(board: str | None, goal: str, seed: int, out: Path | None, force: boo
     """Search network, accelerator and mapping together, and train the network to int8.
 
     With --network, search the accelerator for a network that there is already, and quantise it with --calibrate's
-    images. Networks of the zoo have random weights, and need no images. With --pareto, too, the result is a set of
-    designs, RUN/pareto/01 and so on, of which `dna generate --design` takes any.
+    images. Networks of the zoo have random weights, and need no images. With --pareto the result is a set of
+    designs, RUN/pareto/01 and so on; `dna generate --design` takes any of them.
     """
     screen = console()
     loaded = None
