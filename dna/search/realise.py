@@ -85,8 +85,9 @@ def realise(
 ) -> Realised:
     """Mappings, links and shares for the point. Deterministic.
 
-    Tensors for which there is no room on chip go back to memory, at most `most_dropped`. UserError, naming layer, tensor
-    or resource, where a layer fits nowhere, layers wait for each other, or the chunks alone exceed the board's block RAM.
+    Tensors for which there is no room on chip go back to memory, at most `most_dropped`. UserError, naming layer,
+    tensor or resource, where a layer fits nowhere, layers wait for each other, or the chunks alone exceed the board's
+    block RAM.
     """
     lowered = lower(network)
     _check_point(network, lowered, point)

@@ -41,6 +41,16 @@ def test_figures_of_one_chunk_are_those_of_the_schedule(seed: int) -> None:
         assert schedule_packed(packed.packed(program), memory, 2) == _without_tiles(schedule(program, memory, 2))
 
 
+def test_chunks_of_an_earlier_one_are_taken_over() -> None:
+    program = drawn_chunks_case(5).program
+    first = packed.packed(program)
+    other = replace(program, chunks=(replace(program.chunks[0]), *program.chunks[1:]))
+    again = packed.packed(other, first)
+    taken = [mine is before for mine, before in zip(again.parts, first.parts, strict=True)]
+    assert taken == [False] + [True] * (len(taken) - 1) and len(taken) > 1
+    assert (again.rows == first.rows).all()
+
+
 def test_without_a_compiler_it_is_the_schedule_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     program = drawn_chunks_case(2).program
     expected = schedule(program, Memory(), 2)

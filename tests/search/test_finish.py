@@ -85,6 +85,25 @@ def test_every_change_keeps_within_the_board_or_says_why_not() -> None:
         assert any(kind in name for name in names), kind
 
 
+def test_fills_use_block_ram_that_is_left_many_buffers_at_once() -> None:
+    found = rebalanced(NETWORK, POINT, BOARD)
+    program = compile(NETWORK, blank_weights(NETWORK), found.accelerator, found.mapping)
+    situation = Situation(NETWORK, BOARD, POINT, found, schedule(program, found.memories(BOARD), 3))
+    fills = list(Situation.fills(situation))
+    assert [change.name.split(": ")[1] for change in fills][0] == "all"
+    assert len({change.point.chunks for change in fills}) == len(fills) > 2
+    for change in fills:
+        deeper = [
+            getattr(new, name) / getattr(old, name)
+            for new, old in zip(change.point.chunks, POINT.chunks, strict=True)
+            for name in ("input_words", "weight_words", "output_words")
+        ]
+        assert set(deeper) <= {1, 2} and deeper.count(2) > 1
+    full = replace(BOARD, bram36=settled(NETWORK, found, BOARD).used["bram36"])
+    for change in Situation.fills(replace(situation, board=full)):  # half-empty blocks may fill
+        assert settled(NETWORK, change.make(), full).used["bram36"] <= full.bram36
+
+
 def test_balanced_shares_are_the_best_of_all_by_the_closed_form() -> None:
     """Two chunks of one port: all pairs of intervals are tried."""
     chunk = replace(MIXING, ports=1)
