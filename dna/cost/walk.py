@@ -40,7 +40,7 @@ class Walked:
     cycles: Tensor
     """From the start pulse to done, `(designs,)`."""
     ends: Tensor
-    """End of each pass, `(passes, designs)`."""
+    """End of each pass: the first cycle in which its last commit is seen, `(passes, designs)`."""
     layers: Tensor
     """Last commit of each layer in the last pass, `(layers, designs)`."""
 
@@ -318,7 +318,7 @@ class _Walk:
     # ------------------------------------------------------------ layers, passes
 
     def _next_layer(self, ids: Tensor) -> None:
-        self.of_layers[self.layer[ids], self.design[ids]] = self.engines.times[T["committed"], ids]
+        self.of_layers[self.layer[ids], self.design[ids]] = self.engines.times[T["committed"], ids] - 1
         self.layer[ids] += 1
         over = ids[self.layer[ids] == self.lengths[self.design[ids]]]
         if len(over):

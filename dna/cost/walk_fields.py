@@ -134,7 +134,7 @@ def _tensor_places(layer: Layer, places: Mapping[str, tuple[int, int]]) -> dict[
     """Words from row to row of the tensors, and where in its row each begins."""
     words_in = int(tile.channel_words(layer.in_channels)) * layer.in_width
     words_out = int(tile.channel_words(layer.out_channels)) * layer.out_width
-    found = {}
+    found: dict[str, Tensor] = {}
     for what, name, words in (
         ("in", layer.input, words_in),
         ("out", layer.name, words_out),
