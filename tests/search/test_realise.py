@@ -73,6 +73,10 @@ def test_tensors_without_room_on_chip_go_back_to_memory() -> None:
     found = realise(NETWORK, POINT, small)
     assert frozenset() < found.mapping.on_chip < ON_CHIP
     assert not settled(NETWORK, found, small).excess(small)
+    dropped = len(ON_CHIP) - len(found.mapping.on_chip)
+    assert realise(NETWORK, POINT, small, most_dropped=dropped) == found
+    with pytest.raises(UserError, match=f"room for fewer than {len(ON_CHIP) - dropped + 1} tensors"):
+        realise(NETWORK, POINT, small, most_dropped=dropped - 1)
     none = realise(NETWORK, POINT, replace(BOARD, bram36=chunks))
     assert not none.mapping.on_chip and not none.accelerator.links
     with pytest.raises(UserError, match="bram36: the chunks need 1 more"):
