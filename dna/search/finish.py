@@ -143,12 +143,25 @@ class _Finish:
         return self._finished(best)
 
     def _first(self, points: Sequence[Point]) -> list[Candidate]:
-        """The points with their best shares and full block RAM, as far as the budget reaches; best first."""
+        """The points with their best shares and full block RAM, as far as the budget reaches; best first.
+
+        Points whose tensors on chip find no room come only where there is no other: which ones go back to memory takes
+        long to find, and seldom pays.
+        """
+        found = self._scheduled(points, 0)
+        if not found:
+            self.failed.clear()
+            found = self._scheduled(points, None)
+        if not found:
+            raise UserError(self.failed[0] if self.failed else "finish: no points are given")
+        return sorted(found, key=lambda candidate: candidate.key)
+
+    def _scheduled(self, points: Sequence[Point], most_dropped: int | None) -> list[Candidate]:
         found: list[Candidate] = []
         for number, point in enumerate(points):
             if found and self._used() >= FIRST:
                 break
-            change = Change("point", point, partial(realise, self.network, point, self.board, QUICK))
+            change = Change("point", point, partial(realise, self.network, point, self.board, QUICK, most_dropped))
             made = self._better(None, change)
             if made is not None:
                 made = self._through(Situation.divisions, made, set(), FIRST)
@@ -156,9 +169,7 @@ class _Finish:
                     made = self._better(made, change)
                 found.append(made)
             self._tell(min(self._used(), FIRST * (number + 1) / len(points)))
-        if not found:
-            raise UserError(self.failed[0] if self.failed else "finish: no points are given")
-        return sorted(found, key=lambda candidate: candidate.key)
+        return found
 
     def _finalist(self, found: Sequence[Candidate]) -> Candidate:
         """The best of the first few once shares and buffers have been improved."""
