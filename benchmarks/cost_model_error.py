@@ -10,8 +10,9 @@ them. Optima: what the exact search finds on two boards. Several chunks: random 
 three chunks, tensors in memory; the walk takes each chunk as if it had no others.
 
 Each point is compiled and scheduled exactly over three passes; the sum of prices is compared with the end of the first,
-the walk over tiles with that and with the cycles between the ends of the last two. Networks of the zoo are at half width on small images. Points of more than
-INSTRUCTIONS instructions are left out, for compiling them takes minutes; their number is reported.
+the walk over tiles with that and with the cycles between the ends of the last two. Networks of the zoo are at half
+width on small images. Points of more than INSTRUCTIONS instructions are left out, for compiling them takes minutes;
+their number is reported.
 """
 
 from __future__ import annotations

@@ -62,8 +62,8 @@ def places(lowered: Lowered) -> dict[str, tuple[int, int]]:
 def design_groups(lowered: Lowered, accelerator: Accelerator, design: Design, memories: Memories) -> list[Group]:
     """A design's chunks, one group each, as if what other chunks write were there from the start.
 
-    The walk needs one memory per chunk: that of its first port. UserError where tensors are on chip, or where groups of
-    frames are smaller than a pass.
+    UserError where tensors are on chip, where groups of frames are smaller than a pass, or where the ports of a chunk
+    have different memories.
     """
     if design.on_chip:
         raise UserError("the walk over tiles knows no tensors on chip; take the schedule")
@@ -73,12 +73,16 @@ def design_groups(lowered: Lowered, accelerator: Accelerator, design: Design, me
     for number, chunk in enumerate(accelerator.chunks):
         mine = [index for index in range(len(lowered.layers)) if design.chunk(index) == number]
         mappings = [design.layers[index] for index in mine]
+        first = accelerator.first_port(number)
+        behind = {port_memory(memories, first + port) for port in range(chunk.ports)}
+        if len(behind) > 1:
+            raise UserError("the walk over tiles knows one memory behind all ports of a chunk; take the schedule")
         found.append(
             Group(
                 tuple(lowered.layers[index] for index in mine),
                 tuple(candidates([mapping]) for mapping in mappings),
                 columns([chunk]),
-                (port_memory(memories, accelerator.first_port(number)),),
+                tuple(behind),
                 writers(lowered, mine),
                 places(lowered),
                 torch.tensor([[int(mapping.resident)] for mapping in mappings]),
