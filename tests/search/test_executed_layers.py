@@ -41,12 +41,15 @@ def test_never_above_the_schedule(layer: Layer) -> None:
         if not bool(solution.feasible.all()):
             continue
         mapping = decode(layer, chunk, int(solution.ids[0, 0]))
-        found = network_cycles([layer], [as_candidates([mapping])], array, memory, {})
-        ratios.append(int(found.cycles) / exact(network, chunk, [mapping], memory).cycles)
+        known = exact(network, chunk, [mapping], memory).cycles
+        # Tiles of a mean end where windows count differently, which the walk refuses.
+        bound = compute_bound(layer, array)
+        if len(layer.window_sizes) == 1:
+            bound = network_cycles([layer], [as_candidates([mapping])], array, memory, {}).cycles
+        ratios.append(int(bound) / known)
         assert int(compute_bound(layer, array)) <= int(solution.cycles[0, 0])
-    # Tiles of a mean end where windows count differently; the walk takes them to be alike.
-    limit = 1.02 if len(layer.window_sizes) > 1 else 1
-    assert len(ratios) >= 4 and max(ratios) <= limit and np.median(ratios) > (0.9 if layer.groups > 1 else 0.6)
+    assert len(ratios) >= 4 and max(ratios) <= 1
+    assert len(layer.window_sizes) > 1 or np.median(ratios) > 0.99
 
 
 @pytest.mark.parametrize("layer", [*GROUPED, *MEANS], ids=lambda layer: f"{layer.op}{layer.groups}")
