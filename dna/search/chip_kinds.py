@@ -19,8 +19,8 @@ from dna.accelerator.tile import channel_words
 from dna.cost.resources import ram_half_blocks
 from dna.network.layer import Layer
 from dna.search.mapping_space import UNMAPPED
-from dna.search.partition import COLUMNS, Needs
-from dna.search.stage_kinds import Choices, Part, Prices, smallest
+from dna.search.partition import COLUMNS, ROOM, Needs
+from dna.search.stage_kinds import Choices, Part, Prices, fewer, smallest
 from dna.search.stages import Mode
 
 Floats = NDArray[np.float64]
@@ -179,15 +179,18 @@ class OnChip:
         if not spans:
             return Choices.none(3)
         ends = np.arange(spans[0] + 1, len(self.prices.layers) + 1)
-        numbers = [number for number, split in enumerate(SPLITS) if split in self.sums]
-        return Choices.joined([self._of_split(first, ends, number, interval, needs) for number in numbers], 3)
+        numbers = sorted((n for n, split in enumerate(SPLITS) if split in self.sums), key=lambda n: carried(SPLITS[n]))
+        # A split that asks for no smaller buffers than one that carries less is of no use.
+        found = np.full((len(ends), self.prices.menu.shape[0]), self.prices.menu.shape[1])
+        return Choices.joined([self._of_split(first, ends, n, interval, needs, found) for n in numbers], 3)
 
     def least(self, layer: int, weights: Floats) -> Floats:
         batch = self.batches[layer]
         modes = [(Mode(s[0], batch, chip_in=True, chip_out=True), carried(s)) for s in SPLITS if self._possible(s)]
         return self.prices.least(layer, modes, weights)
 
-    def _of_split(self, first: int, ends: Ints, number: int, interval: float, needs: Needs) -> Choices:
+    def _of_split(self, first: int, ends: Ints, number: int, interval: float, needs: Needs, found: Ints) -> Choices:
+        """`found` `(E, A)`: buffers that suffice with splits that carry less; brought up to date."""
         sums, before, behind = self.sums[SPLITS[number]]
 
         def cycles(rows: Ints, arrays: Ints) -> Ints:
@@ -195,10 +198,10 @@ class OnChip:
             return own + before[first, arrays] + behind[ends[rows], arrays]
 
         most = sums[ends, :, -1] - sums[first, :, -1] + before[first, :, -1] + behind[ends, :, -1]
-        residual = np.array([self.prices.adds(range(first, end)) for end in ends.tolist()])
+        most = np.where(found > 0, most, UNMAPPED)
+        residual = self.prices.added(first, ends)
         rows, arrays, places, used = smallest(most, cycles, residual, self._use[number], first, ends, interval, needs)
-        payload = np.stack([np.full(len(rows), number), arrays, places], axis=1)
-        return Choices(ends[rows], used, payload)
+        return fewer(ends, rows, arrays, places, used, number, found)
 
     @cached_property
     def _use(self) -> list[tuple[Floats, Floats]]:
@@ -331,43 +334,64 @@ class Split:
                     kept[number - first] += output_words(self.main.layers[writer])
         return link_blocks(back) + (link_blocks(max(kept)) if max(kept) else 0)
 
+    @cached_property
+    def _fastest(self) -> dict[tuple[int, int], Ints]:
+        """As `_sums` with the fastest side for every segment, `(segments + 1, M)`: none is below it."""
+        return {
+            key: np.cumsum(np.diff(sums, axis=0, prepend=0).min(axis=2), axis=0) for key, sums in self._sums.items()
+        }
+
     def choices(self, first: int, interval: float, needs: Needs) -> Choices:
         if first not in self._starts:
             return Choices.none(4)
         start, parts = self._starts.index(first), []
         for stop in range(start + 1, len(self.segments) + 1):
-            found = self._of_run(start, stop, interval, needs)
-            if found is None:
+            quick = [key for key in self._sums if self._quick(key, start, stop, interval)]
+            if not quick:
                 break
-            parts.append(found)
+            parts.append(self._of_run(start, stop, quick, interval, needs))
         return Choices.joined(parts, 4)
 
-    def _of_run(self, start: int, stop: int, interval: float, needs: Needs) -> Choices | None:
-        """Options for some segments; None where none keeps up, and so none for more segments."""
-        first, end = self.segments[start][0], self.segments[stop - 1][2]
-        own = [needs.less(self._own(0, len(self.main.layers), side)) for side in (True, False)]
-        links, any_fits, parts = self._links(first, end), False, []
-        for (one, bank), sums in self._sums.items():
-            border = self._border[one][0][start] + self._border[one][1][stop - 1]
-            used = self._used(one, first, end, links + link_blocks(bank))
-            mains, sides = (np.nonzero(~n.wasteful(u, first, end))[0] for n, u in zip(own, used, strict=True))
-            pairs = np.ix_(mains, sides)
-            fits = sums[stop][pairs] - sums[start][pairs] + border[mains][:, None] <= interval
-            any_fits |= bool(fits.any()) or not fits.size
-            main, side = (rows[i] for rows, i in zip((mains, sides), np.nonzero(fits), strict=True))
-            both = used[0][main] + used[1][side]
-            fine = ~needs.wasteful(both, first, end) & (both <= 1 + 1e-9).all(axis=1)
-            main, side = main[fine], side[fine]
-            payload = np.stack([main * 0 + one, main * 0 + bank, main, side], axis=1)
-            parts.append(Choices(np.full(len(payload), end), both[fine], payload))
-        return Choices.joined(parts, 4).least() if any_fits else None
+    def _quick(self, key: tuple[int, int], start: int, stop: int, interval: float) -> bool:
+        """Whether some segments may keep up; if not, more segments do not either."""
+        least = self._fastest[key][stop] - self._fastest[key][start] + self._border[key[0]][0][start]
+        return bool((least <= interval).any())
 
-    def _used(self, one: int, first: int, end: int, links: int) -> tuple[Floats, Floats]:
+    def _of_run(
+        self, start: int, stop: int, quick: Sequence[tuple[int, int]], interval: float, needs: Needs
+    ) -> Choices:
+        """Options for some segments, by these main splits and banks: the smallest buffers of each pair of arrays."""
+        first, end = self.segments[start][0], self.segments[stop - 1][2]
+        links, parts = self._links(first, end), []
+        fitting: dict[tuple[int, int], NDArray[np.bool_]] = {}
+        for one, bank in sorted(quick, key=lambda key: (carried(MAIN_SPLITS[key[0]]), key[1])):
+            border = self._border[one][0][start] + self._border[one][1][stop - 1]
+            sums = self._sums[one, bank]
+            fits = sums[stop] - sums[start] <= (interval - border)[:, None]
+            fits = fits.reshape(*self.main.menu.shape, *self.side.menu.shape)
+            fine = _firsts(_firsts(fits, 1), 3)
+            for (other, less), before in fitting.items():
+                if other == one or less == bank:  # That one takes less of the bandwidth, or a smaller bank.
+                    fine &= ~before
+            fitting[one, bank] = fits
+            main, side = np.nonzero(fine.reshape(sums.shape[1:]))
+            used = self._main_used(one, main, first, end, links + link_blocks(bank)) + self._side_used[side]
+            kept = np.nonzero(~needs.wasteful(used, first, end) & (used <= ROOM).all(axis=1))[0]
+            main, side = main[kept], side[kept]
+            payload = np.stack([main * 0 + one, main * 0 + bank, main, side], axis=1)
+            parts.append(Choices(np.full(len(payload), end), used[kept], payload))
+        return Choices.joined(parts, 4).least()
+
+    @cached_property
+    def _side_used(self) -> Floats:
+        return self.side.fractions(carried(DEPTHWISE_SPLIT), False).reshape(-1, len(COLUMNS))
+
+    def _main_used(self, one: int, mains: Ints, first: int, end: int, links: int) -> Floats:
+        """What these main entries use with the links' BRAM36, `(len(mains), 5)`."""
         adds = self.main.adds(range(first, end))
         extra = np.array([links / self.main.limits.bram36 * (name == "bram36") for name in COLUMNS])
-        main = self.main.fractions(carried(MAIN_SPLITS[one]), adds) + extra
-        side = self.side.fractions(carried(DEPTHWISE_SPLIT), False)
-        return main.reshape(-1, len(COLUMNS)), side.reshape(-1, len(COLUMNS))
+        used: Floats = self.main.fractions(carried(MAIN_SPLITS[one]), adds).reshape(-1, len(COLUMNS))[mains] + extra
+        return used
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
         one, _, main, side = payload
@@ -388,3 +412,9 @@ class Split:
 
     def quicker(self, first: int, end: int, payload: Sequence[int], words: float) -> tuple[int, ...] | None:
         return None
+
+
+def _firsts(fits: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """Only the first true one along an axis."""
+    result: NDArray[np.bool_] = fits & (np.cumsum(fits, axis=axis, dtype=np.int16) == 1)
+    return result

@@ -73,9 +73,10 @@ def stage_space(network: Network, board: Board, max_chunks: int, frames: int) ->
     if not large.menu.arrays or board.technology is not None:
         raise UserError(f"exact: no array of DSPs for {board.name}; it covers boards with {SMALLEST_DSP} DSPs or more")
     kinds: list[Kind] = [Mixed(large), Mixed(small, only=small_runs(layers))]
-    for beside in _besides(layers):
-        rest = frozenset(range(len(layers))) - beside
-        kinds.append(Beside(Mixed(large, beside), Mixed(small, rest)))
+    pooling = frozenset(n for n, layer in enumerate(layers) if layer.op in ("maxpool", "avgpool"))
+    if pooling and len(pooling) < len(layers):
+        rest = frozenset(range(len(layers))) - pooling
+        kinds.append(Beside(Mixed(large, pooling), Mixed(small, rest)))
     able = frozenset(layer.name for layer in layers) - set(lowered.places) - {lowered.output}
     tensors = Tensors(layers, able)
     chip = prices(dsp_menu(layers, board.dsp, ports=2, levels=CHIP_LEVELS))
@@ -91,16 +92,6 @@ def _floor(layers: Sequence[Layer], board: Board) -> float:
     """Cycles of a frame if all DSPs did two multiplications in each, but for what may be on chunks made of LUTs."""
     small = {n for first, end in small_runs(layers) for n in range(first, end)}
     return sum(layer.macs for n, layer in enumerate(layers) if n not in small) / (2 * board.dsp)
-
-
-def _besides(layers: Sequence[Layer]) -> list[frozenset[int]]:
-    """Sets of layers that may be on a chunk beside: maxima, or all pooling."""
-    found: list[frozenset[int]] = []
-    for ops in (("maxpool",), ("maxpool", "avgpool")):
-        beside = frozenset(n for n, layer in enumerate(layers) if layer.op in ops)
-        if beside and beside not in found and len(beside) < len(layers):
-            found.append(beside)
-    return found
 
 
 def propose(

@@ -19,6 +19,10 @@ Ints = NDArray[np.int64]
 COLUMNS = ("dsp", "bram36", "lut", "bandwidth", "chunks")
 """What options and states use, as fractions of what there is."""
 ROOM = 1 + 1e-9
+TIE = 1e-12
+"""Difference that does not count."""
+FIRST_BLOCK, LAST_BLOCK = 16, 64
+"""Rows compared with each other at once: few at first, for they rule out most of the others."""
 
 
 @dataclass(frozen=True)
@@ -162,16 +166,33 @@ def undominated(used: Floats, rank: Floats, most: int) -> tuple[Ints, bool]:
 
     `rank` must not be lower for a row that another one undercuts.
     """
+    if len(used) < 2:
+        return np.arange(min(most, len(used))), len(used) <= most
     order = np.lexsort((used.sum(axis=1), rank))
     columns = np.ascontiguousarray(used[order].T)
     kept: list[int] = []
-    numbers = np.arange(len(order))
+    numbers, block = np.arange(len(order)), FIRST_BLOCK
     while len(numbers) and len(kept) < most:
-        kept.append(int(numbers[0]))
-        better = np.nonzero((columns < columns[:, :1] - 1e-12).any(axis=0))[0]
-        columns, numbers = columns[:, better], numbers[better]
+        head = columns[:, :block]
+        # Whatever a row undercuts, one that is kept undercuts too: comparing all rows of a block is enough.
+        above = np.tril(_above(head, head), -1).any(axis=1)
+        best = np.nonzero(~above)[0][: most - len(kept)]
+        kept += numbers[best].tolist()
+        last = int(best[-1]) + 1 if len(kept) == most else min(block, len(numbers))
+        rest = columns[:, last:]
+        below = np.nonzero(~_above(rest, columns[:, best]).any(axis=1))[0]
+        columns, numbers = rest[:, below], numbers[last:][below]
+        block = min(2 * block, LAST_BLOCK)
     result: Ints = order[kept]
     return result, not len(numbers)
+
+
+def _above(rows: Floats, others: Floats) -> NDArray[np.bool_]:
+    """Which rows are in no column below which others: `(5, N)` and `(5, K)`, `(N, K)`."""
+    result: NDArray[np.bool_] = rows[0][:, None] >= others[0] - TIE
+    for mine, theirs in zip(rows[1:], others[1:], strict=True):
+        result &= mine[:, None] >= theirs - TIE
+    return result
 
 
 def _trace(table: list[_Front | None], count: int, state: int) -> Cover:

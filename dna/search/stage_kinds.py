@@ -139,6 +139,7 @@ class Prices:
     shares: tuple[int, ...]
     _fractions: dict[tuple[float, bool], Floats] = field(default_factory=dict)
     _least: dict[tuple[object, ...], Floats] = field(default_factory=dict)
+    _weights: dict[tuple[object, ...], Floats] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -178,16 +179,35 @@ class Prices:
         """Whether one of the layers adds a residual."""
         return any(self.layers[n].residual is not None for n in layers)
 
+    def _weighted(self, words: float, weights: Floats) -> Floats:
+        """Weighted resources of all entries, `(W, A * B)`."""
+        key = (words, weights.tobytes())
+        if key not in self._weights:
+            used = self.fractions(words, False).reshape(-1, len(COLUMNS))
+            self._weights[key] = np.ascontiguousarray(weights @ used.T)
+        return self._weights[key]
+
+    @cached_property
+    def _adding(self) -> Ints:
+        """Layers that add a residual among the first k."""
+        return np.cumsum([0, *(int(layer.residual is not None) for layer in self.layers)])
+
+    def added(self, first: int, ends: Ints) -> NDArray[np.bool_]:
+        """Whether one of the layers of each run from `first` on adds a residual, `(len(ends),)`."""
+        result: NDArray[np.bool_] = self._adding[ends] > self._adding[first]
+        return result
+
     def least(self, layer: int, modes: Sequence[tuple[Mode, float]], weights: Floats) -> Floats:
         """As `Kind.least`, over modes with the words per cycle that they take."""
         key = (shape_of(self.layers[layer]), tuple(modes), weights.tobytes())
         if key not in self._least:
             best = np.full(len(weights), np.inf)
             for mode, words in modes:
-                cycles = self.cycles(layer, mode)
-                used = self.fractions(words, False) @ weights.T
-                used = np.where((cycles < UNMAPPED)[:, :, None], used * cycles[:, :, None], np.inf)
-                best = np.minimum(best, used.min(axis=(0, 1)))
+                cycles = self.cycles(layer, mode).reshape(-1)
+                possible = cycles < UNMAPPED
+                if possible.any():
+                    used = self._weighted(words, weights)[:, possible]
+                    best = np.minimum(best, (used * cycles[possible]).min(axis=1))
             self._least[key] = best
         return self._least[key]
 
@@ -218,6 +238,17 @@ def smallest(
     return rows[fine], arrays[fine], places[fine], used[fine]
 
 
+def fewer(ends: Ints, rows: Ints, arrays: Ints, places: Ints, used: Floats, tag: int, found: Ints) -> Choices:
+    """What `smallest` gave, less what needs no smaller buffers than `found` `(E, A)`, which is brought up to date.
+
+    `tag` is the first part of the payload, array and place the others.
+    """
+    fine = places < found[rows, arrays]
+    rows, arrays, places = rows[fine], arrays[fine], places[fine]
+    found[rows, arrays] = places
+    return Choices(ends[rows], used[fine], np.stack([np.full(len(rows), tag), arrays, places], axis=1))
+
+
 @dataclass
 class Mixed:
     """One chunk from a menu for a run, tensors in memory. `allowed(first, end)`: which runs."""
@@ -240,10 +271,6 @@ class Mixed:
             result[share] = np.cumsum(total, axis=0, out=total)
         return result
 
-    @cached_property
-    def _adds(self) -> Ints:
-        return np.cumsum([0, *(int(layer.residual is not None) for layer in self.prices.layers)])
-
     def choices(self, first: int, interval: float, needs: Needs, ends: Ints | None = None) -> Choices:
         """`ends`: which runs; None: all that there may be."""
         if ends is None:
@@ -258,16 +285,13 @@ class Mixed:
     def _of_share(self, first: int, ends: Ints, share: int, interval: float, needs: Needs, found: Ints) -> Choices:
         """`found` `(E, A)`: buffers that suffice with smaller shares; brought up to date."""
         sums = self.sums[share]
-        residual = self._adds[ends] > self._adds[first]
+        residual = self.prices.added(first, ends)
         use = self.prices.fractions(1 / share, False), self.prices.fractions(1 / share, True)
         most = np.where(found > 0, sums[ends, :, -1] - sums[first, :, -1], UNMAPPED)
         rows, arrays, places, used = smallest(
             most, lambda e, a: sums[ends[e], a] - sums[first, a], residual, use, first, ends, interval, needs
         )
-        fine = places < found[rows, arrays]
-        found[rows, arrays] = np.minimum(found[rows, arrays], places)
-        payload = np.stack([np.full(len(rows), share), arrays, places], axis=1)
-        return Choices(ends[rows][fine], used[fine], payload[fine])
+        return fewer(ends, rows, arrays, places, used, share, found)
 
     def least(self, layer: int, weights: Floats) -> Floats:
         possible = self.only is None or any(first <= layer < end for first, end in self.only)

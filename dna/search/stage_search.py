@@ -27,8 +27,10 @@ BEAMS = (48, 400, 4000)
 """States per prefix: few while good points are looked for, more for the proof that there are no better ones."""
 KEPT = 16
 """Covers of an interval that become points."""
-FINE = 1.004
+FINE = 1.01
 """Ratio of two intervals that count as equal."""
+BELOW = 1 - 1e-9
+"""Part of an interval that counts as less."""
 STEP = 1.08
 """Ratio of the intervals tried until one has a cover."""
 FINE_HARDWARE = 1.02
@@ -37,8 +39,10 @@ RESERVES = (1.0, 0.94, 0.86)
 """Parts of the interval asked for, in which the least hardware is looked for."""
 FEWER = (1, 2)
 """Numbers of chunks of which points are among the proposals even where more chunks are better."""
-FEWER_MOST, FEWER_STEP = 1.4, 1.02
-"""By how much these may be slower, and the steps in which they are looked for."""
+FEWER_MOST, FEWER_FINE = 1.2, 1.03
+"""By how much these may be slower, and the ratio of two of their intervals that count as equal."""
+LOOSE = 1.03
+"""Ratio of best and bound from which on shorter intervals are looked at where the best one is not proven."""
 MOST = 1000
 """Ratio to the bound of the last interval tried."""
 WEIGHTS = np.array(
@@ -231,14 +235,15 @@ def solve(
     watch(0.4)
     if not search.found:
         bottom, low = _first(search, low)
-    for number, beam in enumerate(BEAMS):
-        low = max(low, _narrowed(search, bottom if beam == BEAMS[0] else low, fine, beam))
+    low = max(low, _narrowed(search, bottom, fine))
+    for number, beam in enumerate(BEAMS[1:]):
         watch(0.4 + 0.6 * (number + 1) / len(BEAMS))
-        if search.best / low <= fine:
-            break
+        low = _proven(search, low, fine, beam)
+    watch(1.0)
     for chunks in FEWER:
         _fewer(search, chunks / space.chunks)
-    return Solved(_ranked(search), low, tuple(search.trace))
+    # A cover may take less than the interval that it was found for.
+    return Solved(_ranked(search), min(low, search.best), tuple(search.trace))
 
 
 def _ranked(search: _Search) -> list[tuple[float, Point]]:
@@ -258,27 +263,46 @@ def _first(search: _Search, low: float) -> tuple[float, float]:
 
 def _fewer(search: _Search, chunks: float) -> None:
     """Looks for points with few chunks too: the exact schedule may think better of them."""
-    interval, before = search.best, search.best
-    while interval < FEWER_MOST * before and not search.over:
+
+    def found(interval: float) -> bool:
         known = len(search.found)
         search.attempt(interval, BEAMS[0], chunks=chunks + 1e-6)
-        if len(search.found) > known:
-            break
-        interval *= FEWER_STEP
+        return len(search.found) > known
+
+    low, high = search.best, FEWER_MOST * search.best
+    if search.over or found(low) or not found(high):
+        return
+    while high / low > FEWER_FINE and not search.over:
+        middle = float(np.sqrt(low * high))
+        low, high = (low, middle) if found(middle) else (middle, high)
 
 
-def _narrowed(search: _Search, bottom: float, fine: float, beam: int) -> float:
-    """Bisects between an interval and the best one; what is proven to be out of reach."""
+def _narrowed(search: _Search, bottom: float, fine: float) -> float:
+    """Bisects between an interval and the best one, with few states; what is proven to be out of reach."""
     low = 0.0
-    while search.best / bottom > fine and not search.over and search.best < float("inf"):
-        # Just below the best, to see whether it is the best, once the rest is narrow.
-        narrow = search.best / bottom <= 1 + 2 * (max(fine, 1 + 1e-6) - 1)
-        before = search.best
-        middle = before * (1 - 1e-9) if narrow else float(np.sqrt(before * bottom))
-        proven = search.attempt(middle, beam)
+    while search.best / bottom > max(fine, FINE) and not search.over and search.best < float("inf"):
+        before, middle = search.best, float(np.sqrt(search.best * bottom))
+        proven = search.attempt(middle, BEAMS[0])
         if search.best == before:
-            bottom = before if narrow else middle
-            low = bottom if proven else low
+            bottom, low = middle, middle if proven else low
+    return low
+
+
+def _proven(search: _Search, low: float, fine: float, beam: int) -> float:
+    """Looks for anything better than the best, with more states; what is proven to be out of reach, `low` at least."""
+    while search.best / low > fine and not search.over:
+        before = search.best
+        if search.attempt(before * BELOW, beam):
+            low = before
+        elif search.best == before:
+            break
+    top = search.best
+    while top / low > LOOSE and not search.over:
+        middle = float(np.sqrt(top * low))
+        if search.attempt(middle, beam):
+            low = middle
+        else:
+            top = min(middle, search.best)
     return low
 
 

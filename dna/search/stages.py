@@ -26,7 +26,7 @@ from dna.search.bands import BANDS
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.space import BUFFER_AXES
 from dna.search.stage_choices import Choices, choices
-from dna.search.stage_terms import ArrayTerms, Traffic, array_terms, stage_cycles
+from dna.search.stage_terms import ArrayTerms, Traffic, array_terms, fed_cycles
 
 Ints = NDArray[np.int64]
 
@@ -187,7 +187,7 @@ class _Flat:
     terms: ArrayTerms
     """Fields `(1, 1, P)`."""
     a: dict[str, Tensor]
-    """The arrays' parameters, `(1, P)`."""
+    """The arrays' parameters, float64 `(1, 1, P)`; `(1, 1, 1)` where all arrays have the same."""
     places: Ints
     """Where in the table each pair belongs, ascending."""
     starts: Ints
@@ -231,7 +231,10 @@ class _Flat:
         c = replace(first, **columns)
         terms = ArrayTerms(**{f.name: term(f.name) for f in fields(ArrayTerms)})
         array = place // len(menu.buffers)
-        a = {name: value[array][None] for name, value in menu.values.items()}
+        a = {}
+        for name, value in menu.values.items():
+            same = bool((value == value[0]).all())
+            a[name] = (value[:1] if same else value[array]).double()[None, None]
         places = place.numpy()
         starts = np.nonzero(np.diff(places, prepend=-1))[0]
         sizes = (len(menu.arrays), *(len(level) for level in menu.levels))
@@ -241,7 +244,8 @@ class _Flat:
         """Fewest cycles for every choice of buffers, `(A, B)`."""
         table = np.full(int(np.prod(self.sizes)), UNMAPPED, dtype=np.int64)
         if len(self.starts):
-            cycles = stage_cycles(self.layer, self.c, self.terms, self.a, mode.traffic(memory)).cycles.reshape(-1)
+            feeds = mode.traffic(memory).feeds
+            cycles = fed_cycles(self.layer, self.c, self.terms, self.a, feeds).cycles.reshape(-1)
             if mode.banded is not None:
                 cycles = torch.where((BANDS * self.c.band <= mode.banded) & self.c.in_order, cycles, torch.inf)
             least = np.minimum.reduceat(cycles.numpy(), self.starts)
