@@ -30,6 +30,8 @@ CHIP_LEVELS = ((512, 1024, 2048), (256, 512, 1024, 2048, 4096), (64, 512), (512,
 """Depths of the buffers of a chunk with a link."""
 SPLITS = ((2, 6), (2, 16), (3, 6), (3, 16), (4, 12), (6, 3), (12, 4), (6, 12), (12, 12))
 """Intervals of the beats of the weights' and the tensors' port."""
+ALIGNED = 1.04
+"""Words that tensors take in a link over those that they have: one begins behind the other, tile by tile."""
 LINKS = (8192, 16384, 32768)
 """Words of a link from a chunk to itself."""
 
@@ -80,17 +82,20 @@ class Tensors:
 
     @cached_property
     def alive(self) -> list[int]:
-        """Words of tensors that may be on chip while each layer runs, its own output included."""
-        words = [0] * len(self.layers)
-        for _, writer, last in self.spans():
-            for number in range(writer, last + 1):
-                words[number] += output_words(self.layers[writer])
+        """Words of a link that tensors hold while each layer runs, its own output included: a link is a ring, so what
+        was written behind a tensor that is still to be read stays too."""
+        spans = self.spans()
+        words = []
+        for number in range(len(self.layers)):
+            oldest = min((writer for _, writer, last in spans if writer <= number <= last), default=number)
+            behind = [writer for _, writer, _ in spans if oldest <= writer <= number]
+            words.append(sum(output_words(self.layers[writer]) for writer in behind))
         return words
 
     def batches(self, words: int, frames: int) -> list[int]:
         """Frames per weight load of each layer that `words` of a link have room for, fewer towards the front, or 0."""
-        fitting = [max((b for b in range(1, frames + 1) if frames % b == 0 and b * alive <= words), default=0)
-                   for alive in self.alive]  # fmt: skip
+        rooms = [words / (alive * ALIGNED) if alive else frames for alive in self.alive]
+        fitting = [max((b for b in range(1, frames + 1) if frames % b == 0 and b <= room), default=0) for room in rooms]
         for number in reversed(range(len(fitting) - 1)):
             if fitting[number] and fitting[number + 1]:
                 fitting[number] = min(fitting[number], fitting[number + 1])
