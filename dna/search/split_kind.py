@@ -1,0 +1,213 @@
+"""The kind of stage that is split between two chunks: ordinary convolutions on one, depthwise ones on the other.
+
+They hand over in bands of rows, on chip. Both have two ports, one for tensors, one for weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dna.accelerator.tile import channel_words
+from dna.search.chip_kinds import Tensors, carried, link_blocks, output_words
+from dna.search.mapping_space import UNMAPPED
+from dna.search.partition import COLUMNS, ROOM, Needs
+from dna.search.stage_kinds import Choices, Part, Prices
+from dna.search.stages import Mode
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+MAIN_LEVELS = ((512,), (256, 512, 1024), (64,), (1024, 2048))
+DEPTHWISE_LEVELS = ((512, 1024), (512,), (64,), (1024, 2048))
+MAIN_SPLITS = ((20, 3), (12, 4), (12, 6), (20, 10))
+DEPTHWISE_SPLIT = (20, 1000)
+BANKS = (8192, 16384, 32768)
+"""Words of the bank from the ordinary layers to the depthwise ones."""
+
+
+@dataclass
+class Split:
+    """Two chunks for a run: `main` for ordinary layers, `side` for the depthwise ones; a frame at a time.
+
+    A depthwise layer follows the layer before it as far behind as the bank between them lets it; the layer behind it
+    has to wait for that one, on the same chunk. So the run takes, for each depthwise layer with those around it, the
+    layers before it or, where that is longer, the depthwise one less what the bank holds, and then those behind it.
+    """
+
+    main: Prices
+    side: Prices
+    tensors: Tensors
+
+    @cached_property
+    def segments(self) -> list[tuple[int, int, int]]:
+        """Runs of layers, each up to the layer that reads a depthwise one: first layer, the depthwise one, end."""
+        layers, found, start = self.main.layers, [], 0
+        for number in range(1, len(layers)):
+            if layers[number - 1].op == "depthwise" and layers[number].op != "depthwise":
+                found.append((start, number - 1, number + 1))
+                start = number + 1
+        return found
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        return [segment[0] for segment in self.segments]
+
+    def _own(self, first: int, end: int, side: bool) -> tuple[int, ...]:
+        return tuple(n for n in range(first, end) if (self.main.layers[n].op == "depthwise") == side)
+
+    def _cycles(self, number: int, split: tuple[int, int], bank: int | None = None) -> Ints:
+        """A layer's cycles for all frames on every entry, `(A * B,)`; with `bank`, on the side chunk."""
+        prices = self.main if bank is None else self.side
+        mode = Mode(split[0], 1, chip_in=True, chip_out=True, banded=bank)
+        return np.minimum(prices.cycles(number, mode), UNMAPPED).reshape(-1)
+
+    def _before(self, first: int, end: int, split: tuple[int, int]) -> Ints:
+        """Cycles of a segment's layers ahead of its depthwise one, `(A * B,)`: none where it begins with that."""
+        none = np.zeros_like(self._cycles(end, split))
+        return sum((self._cycles(number, split) for number in range(first, end)), none)
+
+    @cached_property
+    def _sums(self) -> dict[tuple[int, int], Ints]:
+        """By main split and bank, cycles of the first k segments on each pair of entries, `(segments + 1, M, S)`."""
+        found = {}
+        sides = {bank: self._side(bank) for bank in BANKS}
+        for one, split in enumerate(MAIN_SPLITS):
+            before = np.stack([self._before(s[0], s[1], split) for s in self.segments])
+            behind = np.stack([self._cycles(s[2] - 1, split) for s in self.segments])
+            for bank, (side, held) in sides.items():
+                each = np.maximum(before[:, :, None], held[:, None, :]) + behind[:, :, None]
+                each = np.maximum(each, side[:, None, :])
+                found[one, bank] = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
+        return found
+
+    def _side(self, bank: int) -> tuple[Ints, Ints]:
+        """Cycles of each segment's depthwise layer, `(segments, S)`, and those less what the bank holds."""
+        side = np.stack([self._cycles(s[1], DEPTHWISE_SPLIT, bank) for s in self.segments])
+        layers = [self.main.layers[s[1]] for s in self.segments]
+        words = np.array([layer.in_height * layer.in_width * channel_words(layer.in_channels) for layer in layers])
+        return side, (side * (1 - np.minimum(1, bank / words))[:, None]).astype(np.int64)
+
+    @cached_property
+    def _border(self) -> dict[int, tuple[Ints, Ints]]:
+        """By main split, what a run that begins with a segment, or ends with it, takes more: `(segments, M)` each."""
+        found = {}
+        for one, split in enumerate(MAIN_SPLITS):
+            begins, ends = [], []
+            for first, _, end in self.segments:
+                layer = self.main.layers[first]
+                words = layer.in_height * layer.in_width * channel_words(layer.in_channels)
+                begins.append(words * split[1] * self.main.frames - self._cycles(first, split))
+                words = output_words(self.main.layers[end - 1])
+                ends.append(words * split[1] * self.main.frames - self._cycles(end - 1, split))
+            found[one] = np.maximum(np.stack(begins), 0), np.maximum(np.stack(ends), 0)
+        return found
+
+    def least(self, layer: int, weights: Floats) -> Floats:
+        if self.main.layers[layer].op == "depthwise":
+            modes = [Mode(DEPTHWISE_SPLIT[0], 1, chip_in=True, chip_out=True, banded=bank) for bank in BANKS]
+            slowest = carried(DEPTHWISE_SPLIT)
+            return self.side.least(layer, [(mode, slowest) for mode in modes], weights)
+        whole = [(Mode(split[0], 1, chip_in=True, chip_out=True), carried(split)) for split in MAIN_SPLITS]
+        return self.main.least(layer, whole, weights)
+
+    def _links(self, first: int, end: int) -> int:
+        """BRAM36 of the banks of a run, but for that to the depthwise chunk: all in them is whole."""
+        back = max(output_words(self.main.layers[n]) for n in self._own(first, end, True))
+        kept = [0] * (end - first)
+        side = set(self._own(first, end, True))
+        for name, writer, last in self.tensors.inside(first, end):
+            readers = [n for n in range(writer + 1, last + 1) if name in self.main.layers[n].sources]
+            if writer not in side and not side.issuperset(readers):
+                for number in range(writer, last + 1):
+                    kept[number - first] += output_words(self.main.layers[writer])
+        return link_blocks(back) + (link_blocks(max(kept)) if max(kept) else 0)
+
+    @cached_property
+    def _fastest(self) -> dict[tuple[int, int], Ints]:
+        """As `_sums` with the fastest side for every segment, `(segments + 1, M)`: none is below it."""
+        return {
+            key: np.cumsum(np.diff(sums, axis=0, prepend=0).min(axis=2), axis=0) for key, sums in self._sums.items()
+        }
+
+    def choices(self, first: int, interval: float, needs: Needs) -> Choices:
+        if first not in self._starts:
+            return Choices.none(4)
+        start, parts = self._starts.index(first), []
+        for stop in range(start + 1, len(self.segments) + 1):
+            quick = [key for key in self._sums if self._quick(key, start, stop, interval)]
+            if not quick:
+                break
+            parts.append(self._of_run(start, stop, quick, interval, needs))
+        return Choices.joined(parts, 4)
+
+    def _quick(self, key: tuple[int, int], start: int, stop: int, interval: float) -> bool:
+        """Whether some segments may keep up; if not, more segments do not either."""
+        least = self._fastest[key][stop] - self._fastest[key][start] + self._border[key[0]][0][start]
+        return bool((least <= interval).any())
+
+    def _of_run(
+        self, start: int, stop: int, quick: Sequence[tuple[int, int]], interval: float, needs: Needs
+    ) -> Choices:
+        """Options for some segments, by these main splits and banks: the smallest buffers of each pair of arrays."""
+        first, end = self.segments[start][0], self.segments[stop - 1][2]
+        links, parts = self._links(first, end), []
+        fitting: dict[tuple[int, int], NDArray[np.bool_]] = {}
+        for one, bank in sorted(quick, key=lambda key: (carried(MAIN_SPLITS[key[0]]), key[1])):
+            border = self._border[one][0][start] + self._border[one][1][stop - 1]
+            sums = self._sums[one, bank]
+            fits = sums[stop] - sums[start] <= (interval - border)[:, None]
+            fits = fits.reshape(*self.main.menu.shape, *self.side.menu.shape)
+            fine = _firsts(_firsts(fits, 1), 3)
+            for (other, less), before in fitting.items():
+                if other == one or less == bank:  # That one takes less of the bandwidth, or a smaller bank.
+                    fine &= ~before
+            fitting[one, bank] = fits
+            main, side = np.nonzero(fine.reshape(sums.shape[1:]))
+            used = self._main_used(one, main, first, end, links + link_blocks(bank)) + self._side_used[side]
+            kept = np.nonzero(~needs.wasteful(used, first, end) & (used <= ROOM).all(axis=1))[0]
+            main, side = main[kept], side[kept]
+            payload = np.stack([main * 0 + one, main * 0 + bank, main, side], axis=1)
+            parts.append(Choices(np.full(len(payload), end), used[kept], payload))
+        return Choices.joined(parts, 4).least()
+
+    @cached_property
+    def _side_used(self) -> Floats:
+        return self.side.fractions(carried(DEPTHWISE_SPLIT), False).reshape(-1, len(COLUMNS))
+
+    def _main_used(self, one: int, mains: Ints, first: int, end: int, links: int) -> Floats:
+        """What these main entries use with the links' BRAM36, `(len(mains), 5)`."""
+        adds = self.main.adds(range(first, end))
+        extra = np.array([links / self.main.limits.bram36 * (name == "bram36") for name in COLUMNS])
+        used: Floats = self.main.fractions(carried(MAIN_SPLITS[one]), adds).reshape(-1, len(COLUMNS))[mains] + extra
+        return used
+
+    def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
+        one, _, main, side = payload
+        groups = self._own(first, end, False), self._own(first, end, True)
+        large = self.main.menu.entry(*divmod(main, self.main.menu.shape[1]), self.main.adds(groups[0]))
+        small = self.side.menu.entry(*divmod(side, self.side.menu.shape[1]), False)
+        words = carried(MAIN_SPLITS[one]), carried(DEPTHWISE_SPLIT)
+        chip = frozenset(name for name, _, _ in self.tensors.inside(first, end))
+        return Part((large, small), words, groups, tuple((n, 1) for n in range(first, end)), chip)
+
+    def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
+        one, bank, main, side = payload
+        start = self._starts.index(first)
+        stop = next(i for i, segment in enumerate(self.segments) if segment[2] == end) + 1
+        sums = self._sums[one, bank][:, main, side]
+        border = self._border[one][0][start, main] + self._border[one][1][stop - 1, main]
+        return float(sums[stop] - sums[start] + border)
+
+    def quicker(self, first: int, end: int, payload: Sequence[int], words: float) -> tuple[int, ...] | None:
+        return None
+
+
+def _firsts(fits: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+    """Only the first true one along an axis."""
+    result: NDArray[np.bool_] = fits & (np.cumsum(fits, axis=axis, dtype=np.int16) == 1)
+    return result
