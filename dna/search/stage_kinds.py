@@ -1,8 +1,8 @@
 """Kinds of stages: how a run of layers may be carried out, with all sufficient options for an interval.
 
 *Mixed*: one chunk, tensors in memory. *Beside*: mixed, and the run's pooling layers on a small chunk made of LUTs.
-An option is the array, the smallest buffers with which it keeps up, and the share of the memory's bandwidth. (Kinds that
-keep tensors on chip: `dna.search.chip_kinds`, `dna.search.split_kind`.)
+An option is the array, the smallest buffers with which it keeps up, and the share of the memory's bandwidth.
+(Kinds that keep tensors on chip: `dna.search.chip_kinds`, `dna.search.split_kind`.)
 """
 
 from __future__ import annotations
