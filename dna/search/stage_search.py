@@ -23,8 +23,8 @@ from dna.search.stage_points import point_of
 
 Floats = NDArray[np.float64]
 
-BEAMS = (48, 400, 4000)
-"""States per prefix: few while good points are looked for, more for the proof that there are no better ones."""
+BEAMS = (400, 4000)
+"""States per prefix: while good points are looked for, and for the proof that there are no better ones."""
 KEPT = 16
 """Covers of an interval that become points."""
 FINE = 1.01
@@ -39,8 +39,8 @@ RESERVES = (1.0, 0.94, 0.86)
 """Parts of the interval asked for, in which the least hardware is looked for."""
 FEWER = (1, 2)
 """Numbers of chunks of which points are among the proposals even where more chunks are better."""
-FEWER_MOST, FEWER_FINE = 1.2, 1.03
-"""By how much these may be slower, and the ratio of two of their intervals that count as equal."""
+FEWER_SLOWER, FEWER_BEAM = (1.04, 1.2), 48
+"""By how much these may be slower, and states per prefix while they are looked for."""
 LOOSE = 1.03
 """Ratio of best and bound from which on shorter intervals are looked at where the best one is not proven."""
 MOST = 1000
@@ -263,18 +263,14 @@ def _first(search: _Search, low: float) -> tuple[float, float]:
 
 def _fewer(search: _Search, chunks: float) -> None:
     """Looks for points with few chunks too: the exact schedule may think better of them."""
-
-    def found(interval: float) -> bool:
+    best = search.best
+    for slower in FEWER_SLOWER:
         known = len(search.found)
-        search.attempt(interval, BEAMS[0], chunks=chunks + 1e-6)
-        return len(search.found) > known
-
-    low, high = search.best, FEWER_MOST * search.best
-    if search.over or found(low) or not found(high):
-        return
-    while high / low > FEWER_FINE and not search.over:
-        middle = float(np.sqrt(low * high))
-        low, high = (low, middle) if found(middle) else (middle, high)
+        if search.over:
+            return
+        search.attempt(slower * best, FEWER_BEAM, chunks=chunks + 1e-6)
+        if len(search.found) > known:
+            return
 
 
 def _narrowed(search: _Search, bottom: float, fine: float) -> float:

@@ -1,0 +1,120 @@
+"""Stages with tensors on chip: options against all entries of the menus, links against compiled plans."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dna.accelerator.board import load_board
+from dna.accelerator.chunk import Accelerator, Chunk
+from dna.compile.lowering import lower
+from dna.cost.resources import accelerator_resources
+from dna.network.zoo import Request, build
+from dna.search.chip_kinds import ALIGNED, OnChip, Tensors, carried, link_blocks, output_words
+from dna.search.links import link_needs
+from dna.search.outline import plan_of
+from dna.search.partition import COLUMNS, Needs
+from dna.search.point import Point
+from dna.search.realise import point_mapping
+from dna.search.split_kind import BANKS, DEPTHWISE_LEVELS, DEPTHWISE_SPLIT, MAIN_SPLITS, Split
+from dna.search.stage_kinds import Limits, Prices
+from dna.search.stage_search import WEIGHTS
+from dna.search.stages import dsp_menu
+
+BOARD = load_board("zc706")
+FEW = ((512, 1024), (256, 1024), (64,), (1024, 2048))
+
+
+def tensors_of(network):
+    lowered = lower(network)
+    able = frozenset(layer.name for layer in lowered.layers) - set(lowered.places) - {lowered.output}
+    return lowered.layers, Tensors(lowered.layers, able)
+
+
+def loose(layers):
+    """Needs that rule nothing out."""
+    return Needs.of(WEIGHTS, np.zeros((len(layers), len(WEIGHTS))), 10 * WEIGHTS.sum(axis=1))
+
+
+@pytest.mark.parametrize("name", ["mnasnet", "resnet18"])
+def test_a_link_holds_what_was_written_behind_a_residual(name):
+    network = build(name, Request((64, 64, 3), 1.0, 10)).network
+    layers, tensors = tensors_of(network)
+    chunk = Chunk(16, 4, 4, 8, 4096, 4096, 512, 4096, residual=True, ports=2)
+    on_chip = frozenset(name for name, _, _ in tensors.spans())
+    point = Point((chunk,), (4,), (0,) * len(layers), 1, on_chip=on_chip)
+    found = point_mapping(lower(network), point, BOARD)
+    plan = plan_of(network, Accelerator((chunk,)), replace(found, on_chip=on_chip))
+    needed = link_needs(plan, on_chip)[0, 0]
+    largest = max(tensors.alive)
+    assert needed <= ALIGNED * largest
+    assert needed >= 0.7 * largest, "and not much more than that"
+    living = [
+        sum(output_words(layers[w]) for _, w, last in tensors.spans() if w <= n <= last) for n in range(len(layers))
+    ]
+    assert all(ring >= alone for ring, alone in zip(tensors.alive, living, strict=True))
+    assert name == "resnet18" or sum(tensors.alive) > sum(living), "tensors that nobody reads any more are in the way"
+
+
+@pytest.fixture(scope="module")
+def split():
+    layers, tensors = tensors_of(build("mobilenet_v2", Request((96, 96, 3), 1.0, 10)).network)
+    limits = Limits.of(BOARD, 3)
+    main = Prices.of(layers, dsp_menu(layers, 128, ports=2, levels=FEW), BOARD, limits, 2, False)
+    menu = dsp_menu(layers, 128, ports=2, levels=DEPTHWISE_LEVELS, depthwise=True)
+    return Split(main, Prices.of(layers, menu, BOARD, limits, 2, False), tensors)
+
+
+def every_option(kind, first, end, interval):
+    """What all pairs of entries use that keep up, by definition."""
+    found = []
+    mains, sides = (int(np.prod(p.menu.shape)) for p in (kind.main, kind.side))
+    adds = kind.main.adds(range(first, end))
+    side_used = kind.side.fractions(carried(DEPTHWISE_SPLIT), False).reshape(-1, len(COLUMNS))
+    for one, intervals in enumerate(MAIN_SPLITS):
+        main_used = kind.main.fractions(carried(intervals), adds).reshape(-1, len(COLUMNS))
+        for bank in BANKS:
+            links = (kind._links(first, end) + link_blocks(bank)) / kind.main.limits.bram36
+            for main in range(mains):
+                for side in range(sides):
+                    if kind.cycles(first, end, (one, bank, main, side)) <= interval:
+                        used = main_used[main] + side_used[side]
+                        found.append(used + links * (np.array(COLUMNS) == "bram36"))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("segment, ratio", [(0, 1.3), (2, 1.05), (3, 2.0)])
+def test_options_of_two_chunks_leave_nothing_out(split, segment, ratio):
+    first, _, end = split.segments[segment]
+    borders = {one: before[segment] + behind[segment] for one, (before, behind) in split._border.items()}
+    each = [(sums[segment + 1] - sums[segment]).min(axis=1) + borders[key[0]] for key, sums in split._sums.items()]
+    interval = ratio * float(np.min(each))
+    options = split.choices(first, interval, loose(split.main.layers)).by_end()
+    everything = every_option(split, first, end, interval)
+    everything = everything[(everything <= 1).all(axis=1)]
+    assert len(everything)
+    # LUTs decide nothing among buffers of one array: places are in the order of their BRAM.
+    others = [n for n, name in enumerate(COLUMNS) if name != "lut"]
+    own = options[end].used[:, others]
+    assert all((own <= row[others] + 1e-9).all(axis=1).any() for row in everything)
+    for payload in options[end].payload.tolist():
+        assert split.cycles(first, end, payload) <= interval
+
+
+def test_smaller_splits_of_the_bandwidth_come_first():
+    network = build("resnet18", Request((64, 64, 3), 1.0, 10)).network
+    layers, tensors = tensors_of(network)
+    prices = Prices.of(layers, dsp_menu(layers, 128, ports=2, levels=FEW), BOARD, Limits.of(BOARD, 3), 2, False)
+    kind = OnChip(prices, tensors, 32768)
+    end = 6
+    interval = 1.2 * min(kind.cycles(0, end, (0, a, -1)) for a in range(prices.menu.shape[0]))
+    own = kind.choices(0, interval, loose(layers)).by_end()[end]
+    by_array = {}
+    for used, (_, array, place) in sorted(zip(own.used.tolist(), own.payload.tolist(), strict=True)):
+        by_array.setdefault(array, []).append((used[COLUMNS.index("bandwidth")], place))
+    for found in by_array.values():
+        places = [place for _, place in sorted(found)]
+        assert places == sorted(set(places), reverse=True), "more bandwidth only for smaller buffers"
+    assert all(kind.cycles(0, end, payload) <= interval for payload in own.payload.tolist())
+    part = kind.part(0, end, own.payload[0].tolist())
+    assert accelerator_resources(Accelerator(part.chunks))["dsp"] <= 128
