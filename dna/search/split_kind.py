@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dna.accelerator.tile import channel_words
-from dna.search.chip_kinds import Tensors, carried, link_blocks, output_words
+from dna.search.chip_kinds import ALIGNED, Tensors, carried, link_blocks, output_words
 from dna.search.mapping_space import UNMAPPED
 from dna.search.partition import COLUMNS, ROOM, Needs
 from dna.search.stage_kinds import Choices, Part, Prices
@@ -134,6 +134,16 @@ class Split:
             key: np.cumsum(np.diff(sums, axis=0, prepend=0).min(axis=2), axis=0) for key, sums in self._sums.items()
         }
 
+    def _whole(self, start: int, stop: int) -> int:
+        """Words of the largest tensor that the bank to the depthwise chunk has to hold whole: what one segment writes
+        and the next one begins with."""
+        inputs = [self.main.layers[self.segments[n][0] - 1] for n in range(start + 1, stop) if self._follows(n)]
+        return int(ALIGNED * max((output_words(layer) for layer in inputs), default=0))
+
+    def _follows(self, number: int) -> bool:
+        """Whether a segment begins with its depthwise layer."""
+        return self.segments[number][0] == self.segments[number][1]
+
     def choices(self, first: int, interval: float, needs: Needs) -> Choices:
         if first not in self._starts:
             return Choices.none(4)
@@ -155,7 +165,7 @@ class Split:
     ) -> Choices:
         """Options for some segments, by these main splits and banks: the smallest buffers of each pair of arrays."""
         first, end = self.segments[start][0], self.segments[stop - 1][2]
-        links, parts = self._links(first, end), []
+        links, whole, parts = self._links(first, end), self._whole(start, stop), []
         fitting: dict[tuple[int, int], NDArray[np.bool_]] = {}
         for one, bank in sorted(quick, key=lambda key: (carried(MAIN_SPLITS[key[0]]), key[1])):
             border = self._border[one][0][start] + self._border[one][1][stop - 1]
@@ -168,7 +178,7 @@ class Split:
                     fine &= ~before
             fitting[one, bank] = fits
             main, side = np.nonzero(fine.reshape(sums.shape[1:]))
-            used = self._main_used(one, main, first, end, links + link_blocks(bank)) + self._side_used[side]
+            used = self._main_used(one, main, first, end, links + link_blocks(max(bank, whole))) + self._side_used[side]
             kept = np.nonzero(~needs.wasteful(used, first, end) & (used <= ROOM).all(axis=1))[0]
             main, side = main[kept], side[kept]
             payload = np.stack([main * 0 + one, main * 0 + bank, main, side], axis=1)

@@ -101,6 +101,18 @@ def test_options_of_two_chunks_leave_nothing_out(split, segment, ratio):
         assert split.cycles(first, end, payload) <= interval
 
 
+def test_a_bank_holds_whole_what_a_segment_writes_for_the_next_depthwise_layer():
+    layers, tensors = tensors_of(build("mobilenet_v1", Request((64, 64, 3), 1.0, 10)).network)
+    limits = Limits.of(BOARD, 3)
+    main, side = (
+        Prices.of(layers, dsp_menu(layers, 64, ports=2, levels=FEW, depthwise=only), BOARD, limits, 1, False)
+        for only in (False, True)
+    )
+    kind = Split(main, side, tensors)
+    assert kind._whole(0, 1) == 0
+    assert kind._whole(0, 2) == int(ALIGNED * output_words(layers[kind.segments[0][2] - 1]))
+
+
 def test_smaller_splits_of_the_bandwidth_come_first():
     network = build("resnet18", Request((64, 64, 3), 1.0, 10)).network
     layers, tensors = tensors_of(network)
