@@ -57,7 +57,8 @@ def generate(
     if archive is not None:
         write_archive(target, archive)
         screen.print(f"archive   {archive}")
-    screen.print(f"next      dna verify{'' if out is None else f' {out}'}      (or: make -C {target / 'sim'})")
+    where = f" {out}" if out is not None else f" --design {run_name}" if run_name is not None else ""
+    screen.print(f"next      dna verify{where}      (or: make -C {target / 'sim'})", soft_wrap=True)
 
 
 @click.command()
