@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from dna.accelerator.board import Board
+from dna.cost.packed import packed, schedule_packed
 from dna.cost.resources import accelerator_resources
-from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.network.network import Network
 from dna.search.accelerate import Task
@@ -268,7 +268,7 @@ def _judged(
     """By the exact schedule. UserError if it misses a limit."""
     network, board = task.network, task.board
     program = outline(network, realised.accelerator, realised.mapping)
-    times = schedule(program, realised.memories(board), PASSES)
+    times = schedule_packed(packed(program), realised.memories(board), PASSES)
     used = accelerator_resources(realised.accelerator)
     latency = one_frame_latency(network, realised, board)
     settled = Settled(times.interval, realised.mapping.frames, latency, used)
