@@ -10,7 +10,7 @@ from html import escape
 from rich.table import Table
 
 from dna.accelerator.board import Board
-from dna.report.page import STYLE
+from dna.report.page import STYLE, html_table
 from dna.report.pareto import heading, pareto_chart, pareto_table
 from dna.search.figures import FIGURES
 from dna.search.front_exact import FrontPoint, ParetoSet
@@ -58,7 +58,7 @@ def front_page(found: ParetoSet, names: Sequence[str], title: str, board: Board,
             f'<p class="note">{escape(board.title)}, at an assumed {board.clock_mhz:g} MHz. Blue: the set, by the exact'
             " schedule. Grey: what the price model held for undominated, and designs that others of the set beat.</p>",
             pareto_chart(found.names, _rows(found), found.others),
-            _table(columns, lines),
+            html_table(columns, lines),
             *(f'<p class="note">{escape(note)}</p>' for note in notes),
         ]
     )
@@ -73,14 +73,3 @@ def _rows(found: ParetoSet) -> list[tuple[float, ...]]:
 
 def _number(value: float) -> str:
     return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A column whose name starts with `#` holds numbers."""
-    classes = [' class="n"' if column.startswith("#") else "" for column in columns]
-    head = "".join(f"<th{c}>{escape(n.lstrip('#'))}</th>" for n, c in zip(columns, classes, strict=True))
-    lines = (
-        "<tr>" + "".join(f"<td{c}>{escape(v)}</td>" for v, c in zip(row, classes, strict=True)) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"

@@ -47,7 +47,7 @@ def html_page(summary: Summary) -> str:
         sections.append(_section("The search", _anytime(summary)))
     if summary.seconds:
         rows = [(name, f"{seconds:.1f} s") for name, seconds in summary.seconds.items()]
-        sections.append(_section("Time", _table(("step", "#time"), rows)))
+        sections.append(_section("Time", html_table(("step", "#time"), rows)))
     head = f'<meta charset="utf-8"><title>{escape(summary.title)}</title><style>{STYLE}</style>'
     viewport = '<meta name="viewport" content="width=device-width">'
     body = "\n".join(sections)
@@ -69,7 +69,7 @@ def _accelerator(summary: Summary) -> str:
     if not summary.several:
         return architecture_svg(chunks[0])
     layers = [sum(row.chunk == number for row in summary.layers) for number in range(len(chunks))]
-    parts = [system_svg(summary.accelerator, summary.shares, layers), _table(CHUNK_COLUMNS, summary.chunk_rows())]
+    parts = [system_svg(summary.accelerator, summary.shares, layers), html_table(CHUNK_COLUMNS, summary.chunk_rows())]
     for number, chunk in enumerate(chunks):
         parts.append(f"<details><summary>chunk {number}</summary>{architecture_svg(chunk)}</details>")
     return "\n".join(parts)
@@ -136,7 +136,7 @@ def _layers(summary: Summary) -> str:
     ]
     what = ("", "a pass", "", "") if summary.several else ("frame", "", "")
     total = (*what, f"{summary.macs * summary.frames:,}", f"{summary.utilisation:.1%}", f"{summary.cycles_model:,}")
-    return _table(columns, [*rows, (*total, _count(summary.cycles_rtl), "")])
+    return html_table(columns, [*rows, (*total, _count(summary.cycles_rtl), "")])
 
 
 def _count(value: int | None) -> str:
@@ -159,11 +159,11 @@ def _rivals(summary: Summary) -> str:
         )
         for rival in summary.rivals
     ]
-    return _table(columns, rows)
+    return html_table(columns, rows)
 
 
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A column whose name starts with `#` holds numbers."""
+def html_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as HTML; a column whose name starts with `#` holds numbers."""
     classes = [' class="n"' if column.startswith("#") else "" for column in columns]
     head = "".join(f"<th{c}>{escape(n.lstrip('#'))}</th>" for n, c in zip(columns, classes, strict=True))
     lines = (
