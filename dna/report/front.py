@@ -29,14 +29,13 @@ def front_table(found: ParetoSet, names: Sequence[str]) -> Table:
 
 def front_csv(found: ParetoSet, names: Sequence[str]) -> str:
     """A line per design: the objectives by the exact schedule and by the price model, then all other figures."""
-    rest = [name for name in FIGURES if name not in found.names and name in found.points[0].figures]
+    rest = _rest(found)
     file = io.StringIO()
     out = csv.writer(file, lineterminator="\n")
     objectives = [text for name in found.names for text in (heading(name), f"{heading(name)}, price model")]
     out.writerow(["design", *objectives, *map(heading, rest), "chunks", "arrays"])
     for name, point in zip(names, found.points, strict=True):
-        pairs = zip((point.figures[of] for of in found.names), point.predicted, strict=True)
-        numbers = [value for pair in pairs for value in pair] + [point.figures[of] for of in rest]
+        numbers = _numbers(found, point)
         chunks = len(point.realised.accelerator.chunks)
         out.writerow([name, *(f"{value:.8g}" for value in numbers), chunks, arrays(point)])
     return file.getvalue()
@@ -44,14 +43,12 @@ def front_csv(found: ParetoSet, names: Sequence[str]) -> str:
 
 def front_page(found: ParetoSet, names: Sequence[str], title: str, board: Board, notes: Sequence[str]) -> str:
     """The whole document: the picture, the table, how it was found."""
-    rest = [name for name in FIGURES if name not in found.names and name in found.points[0].figures]
+    rest = _rest(found)
     columns = ["design", *(f"#{text}" for name in found.names for text in (heading(name), "price model"))]
     columns += [f"#{heading(name)}" for name in rest] + ["arrays"]
     lines = []
     for name, point in zip(names, found.points, strict=True):
-        pairs = zip((point.figures[of] for of in found.names), point.predicted, strict=True)
-        numbers = [value for pair in pairs for value in pair] + [point.figures[of] for of in rest]
-        lines.append([name, *map(_number, numbers), arrays(point)])
+        lines.append([name, *map(_number, _numbers(found, point)), arrays(point)])
     body = "\n".join(
         [
             f"<h1>{escape(title)}</h1>",
@@ -65,6 +62,17 @@ def front_page(found: ParetoSet, names: Sequence[str], title: str, board: Board,
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{STYLE}</style>'
     viewport = '<meta name="viewport" content="width=device-width">'
     return f'<!DOCTYPE html>\n<html lang="en">\n<head>{head}{viewport}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def _rest(found: ParetoSet) -> list[str]:
+    """Figures that are no objective."""
+    return [name for name in FIGURES if name not in found.names and name in found.points[0].figures]
+
+
+def _numbers(found: ParetoSet, point: FrontPoint) -> list[float]:
+    """Each objective by the exact schedule and by the price model, then the rest."""
+    pairs = zip((point.figures[of] for of in found.names), point.predicted, strict=True)
+    return [value for pair in pairs for value in pair] + [point.figures[of] for of in _rest(found)]
 
 
 def _rows(found: ParetoSet) -> list[tuple[float, ...]]:

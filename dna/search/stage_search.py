@@ -274,7 +274,7 @@ def _fewer(search: _Search, chunks: float) -> None:
 
 
 def _narrowed(search: _Search, bottom: float, fine: float) -> float:
-    """Bisects between an interval and the best one, with few states; what is proven to be out of reach."""
+    """Bisects between an interval and the best one; what is proven to be out of reach."""
     low = 0.0
     while search.best / bottom > max(fine, FINE) and not search.over and search.best < float("inf"):
         before, middle = search.best, float(np.sqrt(search.best * bottom))
