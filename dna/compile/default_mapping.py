@@ -12,9 +12,9 @@ from numpy.random import Generator
 from dna.accelerator import tile
 from dna.accelerator.chunk import DATAFLOWS, INPUT_CHANNELS, POST_LANES, Accelerator, Chunk
 from dna.accelerator.mapping import LayerMapping, Mapping, Order
-from dna.compile.limits import check, fits, slices, strides
+from dna.compile.limits import check, fits, slices
 from dna.compile.lowering import lower
-from dna.compile.tiling import col_spans, row_spans
+from dna.compile.tiling import col_spans, row_spans, strides
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network

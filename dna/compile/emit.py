@@ -77,6 +77,8 @@ class Emitter:
             if unit.step.resident:
                 self._resident.setdefault(unit.layer, {}).setdefault(unit.step.channels, unit.step)
         self._waited: dict[tuple[str, int, int], Wait] = {}
+        self._of_step: dict[int, tuple[dict[str, int], int, int]] = {}
+        """By step, what its TILEs of all frames share."""
 
     def run(self) -> None:
         """Order of a step: its LAYER if it changes, its loads, the next weight tile, TILE, STORE.
@@ -197,12 +199,12 @@ class Emitter:
 
     def _load_input(self, unit: Unit) -> None:
         layer = self.layers[unit.layer]
-        values = fields.input_fields(layer, unit.step)
+        values = fields.input_fields(unit.step)
         origin = self._slot(self.chunk.input_words, self.inputs)
         pitch = fields.row_pitch(layer, self.mappings[unit.layer])
         base = (origin + values["row0"] * pitch + values["col0"]) & field_limit("LOAD", "base")
         values |= {"dest": DESTINATIONS["INPUT"], "base": base, "wait_free": self._freed("inputs", self.inputs)}
-        self._fetch(layer.input, fields.input_block(layer, unit.step), values, unit)
+        self._fetch(layer.input, fields.input_block(unit.step), values, unit)
         self.inputs += 1
 
     def _load_residual(self, unit: Unit) -> None:
@@ -218,9 +220,11 @@ class Emitter:
 
     def _tile(self, unit: Unit) -> None:
         layer, step = self.layers[unit.layer], unit.step
-        values = fields.tile_fields(layer, self.chunk, self.mappings[unit.layer], step)
-        w_part, p_part = self._part(unit)
-        values |= {
+        if id(step) not in self._of_step:
+            own = fields.tile_fields(layer, self.chunk, self.mappings[unit.layer], step)
+            self._of_step[id(step)] = own, *self._part(unit)
+        shared, w_part, p_part = self._of_step[id(step)]
+        values = shared | {
             "in_base": self._slot(self.chunk.input_words, self.inputs - 1),
             "w_base": self._slot(self.chunk.weight_words, unit.weight_tile) + w_part if layer.has_weights else 0,
             "p_base": self._param_base[unit.weight_tile] + p_part if step.last else 0,

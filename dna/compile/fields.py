@@ -9,9 +9,8 @@ from dna.accelerator.chunk import Chunk
 from dna.accelerator.isa import MODES, field_limit
 from dna.accelerator.mapping import LayerMapping
 from dna.compile import layout
-from dna.compile.limits import strides
 from dna.compile.memory_map import Block
-from dna.compile.tiling import Span, Step, Window, window
+from dna.compile.tiling import Span, Step, strides
 from dna.network.layer import Layer
 from dna.network.network import LayerWeights
 
@@ -58,11 +57,10 @@ def row_pitch(layer: Layer, mapping: LayerMapping) -> int:
     return int(tile.channel_words(channels) * window_w)
 
 
-def input_block(layer: Layer, step: Step) -> Block:
+def input_block(step: Step) -> Block:
     """The part of its input that a step reads."""
-    rows, cols = _windows(layer, step)
     groups = Span(step.in_channels.first // tile.WORD, int(tile.channel_words(step.in_channels.count)))
-    return Block(rows.image, groups, cols.image)
+    return Block(step.row_window.image, groups, step.col_window.image)
 
 
 def output_block(step: Step) -> Block:
@@ -71,26 +69,17 @@ def output_block(step: Step) -> Block:
     return Block(step.rows, groups, step.cols)
 
 
-def input_fields(layer: Layer, step: Step) -> dict[str, int]:
+def input_fields(step: Step) -> dict[str, int]:
     """Fields of LOAD INPUT that say where in the tile's window the words lie."""
-    rows, cols = _windows(layer, step)
+    rows, cols = step.row_window, step.col_window
     groups = int(tile.channel_words(step.in_channels.count))
     return {"cols": cols.image.count, "groups": groups, "row0": rows.offset, "col0": cols.offset}
-
-
-def _windows(layer: Layer, step: Step) -> tuple[Window, Window]:
-    """Rows and columns of the image under the step's tile."""
-    stride_h, stride_w = strides(layer)
-    return (
-        window(step.rows, step.kernel, stride_h, layer.padding[0], layer.in_height),
-        window(step.cols, Span(0, layer.kernel[1]), stride_w, layer.padding[1], layer.in_width),
-    )
 
 
 def tile_fields(layer: Layer, chunk: Chunk, mapping: LayerMapping, step: Step) -> dict[str, int]:
     """Fields of TILE but for buffer addresses and counters."""
     per_channel = int(layer.per_channel)
-    rows, cols = _windows(layer, step)
+    rows, cols = step.row_window, step.col_window
     steps = int(tile.steps(step.in_channels.count, chunk.ic, per_channel))
     slices = int(tile.post_slices(chunk.oc, chunk.post_lanes, per_channel))
     mac = tile.mac_cycles(step.kernel.count, layer.kernel[1], steps)

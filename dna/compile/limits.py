@@ -10,7 +10,7 @@ from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.isa import field_limit
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.lowering import lower
-from dna.compile.tiling import channel_spans
+from dna.compile.tiling import channel_spans, strides
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
@@ -222,11 +222,6 @@ def _field_limits(layer: Layer, chunk: Chunk, mapping: LayerMapping) -> Iterator
     yield Limit("words of an input row", row, 1, stride, "use a narrower or thinner tensor")
     row = tile.channel_words(layer.out_channels) * layer.out_width
     yield Limit("words of an output row", row, 1, stride, "use a narrower or thinner tensor")
-
-
-def strides(layer: Layer) -> tuple[int, int]:
-    """Rows and columns from output to output as the lanes use them."""
-    return tile.tile_stride(layer.stride[0], layer.out_height), tile.tile_stride(layer.stride[1], layer.out_width)
 
 
 def _lane_window(layer: Layer, mapping: LayerMapping) -> tuple[int, int]:

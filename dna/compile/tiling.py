@@ -30,6 +30,15 @@ def spans(size: int, part: int) -> list[Span]:
 
 
 @dataclass(frozen=True)
+class Window:
+    """Real rows (columns) of the image that a tile reads, and where they lie in the tile's window."""
+
+    image: Span
+    offset: int
+    """Tile row (column) of the first real one."""
+
+
+@dataclass(frozen=True)
 class Step:
     """One TILE: which outputs, which part of the reduction."""
 
@@ -49,6 +58,9 @@ class Step:
     """Whether all slices use the same weight tile: without weights, there are only parameters."""
     params: int
     """Row of the layer's parameters: the index of its windows' size in `Layer.window_sizes`."""
+    row_window: Window
+    """Rows of the image under the tile."""
+    col_window: Window
     resident: bool = False
     """Whether its weights are a part of the one weight tile of the layer."""
 
@@ -72,8 +84,15 @@ class Step:
         return self.last or self.weights_shared
 
 
-def steps(layer: Layer, mapping: LayerMapping) -> Iterator[Step]:
+@lru_cache(maxsize=512)
+def steps(layer: Layer, mapping: LayerMapping) -> tuple[Step, ...]:
     """The layer's steps in program order."""
+    return tuple(_steps(layer, mapping))
+
+
+def _steps(layer: Layer, mapping: LayerMapping) -> Iterator[Step]:
+    stride_h, stride_w = strides(layer)
+    columns = Span(0, layer.kernel[1])
     for rows, cols, channels in _output_tiles(layer, mapping):
         group = channels.first // layer.group_outputs * layer.group_inputs
         parts = [
@@ -93,6 +112,8 @@ def steps(layer: Layer, mapping: LayerMapping) -> Iterator[Step]:
                 last=index == len(parts) - 1,
                 weights_shared=not layer.has_weights,
                 params=layer.window_sizes.index(counted),
+                row_window=window(rows, kernel, stride_h, layer.padding[0], layer.in_height),
+                col_window=window(cols, columns, stride_w, layer.padding[1], layer.in_width),
                 resident=mapping.resident,
             )
 
@@ -102,13 +123,18 @@ def framed_steps(layer: Layer, mapping: LayerMapping, frames: Sequence[int]) -> 
 
     Order "weights": for each tile of output channels, frame after frame; order "inputs": frame after frame.
     """
-    todo = list(steps(layer, mapping))
+    todo = steps(layer, mapping)
     if mapping.order == "inputs":
         yield from ((frame, step) for frame in frames for step in todo)
         return
     for _, part in groupby(todo, key=lambda step: step.channels):
         sharing = list(part)
         yield from ((frame, step) for frame in frames for step in sharing)
+
+
+def strides(layer: Layer) -> tuple[int, int]:
+    """Rows and columns from output to output as the lanes use them."""
+    return tile.tile_stride(layer.stride[0], layer.out_height), tile.tile_stride(layer.stride[1], layer.out_width)
 
 
 def row_spans(layer: Layer, mapping: LayerMapping) -> list[Span]:
@@ -146,15 +172,6 @@ def _output_tiles(layer: Layer, mapping: LayerMapping) -> list[tuple[Span, Span,
     if mapping.order == "inputs":
         return [(rows, cols, part) for rows, cols in spatial for part in channels]
     return [(rows, cols, part) for part in channels for rows, cols in spatial]
-
-
-@dataclass(frozen=True)
-class Window:
-    """Real rows (columns) of the image that a tile reads, and where they lie in the tile's window."""
-
-    image: Span
-    offset: int
-    """Tile row (column) of the first real one."""
 
 
 @lru_cache(maxsize=1 << 16)

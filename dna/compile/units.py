@@ -102,10 +102,14 @@ def chunk_traffic(layers: Sequence[Layer], units: Sequence[Unit]) -> Traffic:
     reads: list[Access] = []
     writes: list[Access] = []
     before: list[int] = []
+    known: dict[int, tuple[Block, Block]] = {}
     for unit in units:
-        layer, output = layers[unit.layer], output_block(unit.step)
+        layer = layers[unit.layer]
+        if id(unit.step) not in known:  # frames share their steps
+            known[id(unit.step)] = input_block(unit.step), output_block(unit.step)
+        source, output = known[id(unit.step)]
         if unit.new_input:
-            reads.append(Access(layer.input, unit.frame, input_block(layer, unit.step)))
+            reads.append(Access(layer.input, unit.frame, source))
         if unit.step.last:
             if layer.residual is not None:
                 reads.append(Access(layer.residual, unit.frame, output))

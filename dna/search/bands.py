@@ -37,18 +37,30 @@ def chip_choices(
     frames: int,
     count: int,
     *,
+    weight_interval: int | None = None,
     chip_in: bool,
     chip_out: bool,
     in_order: bool = False,
     tolerance: float = TOLERANCE,
 ) -> list[LayerMapping]:
     """Up to `count` mappings of a layer that reads (`chip_in`) or writes on chip, for groups of `frames` frames.
+    `weight_interval`: cycles per beat of the port for weights, if not those of `memory`.
 
     Best first: mappings whose cycles are within a factor of `tolerance` are in the order of their rows, the lowest
     bands first. `in_order`: only those that do all channels of a band before the next, if there are any. Weights are
     resident where they fit. Empty where nothing fits.
     """
-    key = (shape_of(layer), chunk, memory, frames, chip_in, chip_out, in_order, tolerance)
+    key = (
+        shape_of(layer),
+        chunk,
+        memory,
+        weight_interval or memory.beat_interval,
+        frames,
+        chip_in,
+        chip_out,
+        in_order,
+        tolerance,
+    )
     found = dict.fromkeys(resident(layer, chunk, mapping) for mapping in _chip_choices(*key)[: 4 * count])
     return list(found)[:count]
 
@@ -58,6 +70,7 @@ def _chip_choices(
     layer: Layer,
     chunk: Chunk,
     memory: Memory,
+    weight_interval: int,
     frames: int,
     chip_in: bool,
     chip_out: bool,
@@ -66,8 +79,7 @@ def _chip_choices(
 ) -> tuple[LayerMapping, ...]:
     """As `chip_choices`, the first `KEPT`, before weights are resident."""
     c = group_candidates(layer, chunk.px)
-    interval = memory.beat_interval
-    cycles = group(layer, c, chunk, memory, frames).cycles(interval, interval, chip_in, chip_out)
+    cycles = group(layer, c, chunk, memory, frames).cycles(memory.beat_interval, weight_interval, chip_in, chip_out)
     rows = (c.lanes_y * c.lane_rows).clamp(max=layer.out_height)
     if in_order:
         banded = torch.where((c.order == 0) | (c.out_channels >= layer.group_outputs), cycles, UNMAPPED)

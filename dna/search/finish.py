@@ -165,8 +165,11 @@ class _Finish:
             made = self._better(None, change)
             if made is not None:
                 made = self._through(Situation.divisions, made, set(), FIRST)
-                for change in islice(Situation.fills(self._situation(made)), 1 if self._used() < FIRST else 0):
-                    made = self._better(made, change)
+                if self.evaluations < FIRST / 2 * self.budget.evaluations:  # many, which take next to no time
+                    made = self._through(Situation.exchanges, made, set(), FIRST)
+                for phase in (Situation.remaps, Situation.fills):
+                    for change in islice(phase(self._situation(made)), 1 if self._used() < FIRST else 0):
+                        made = self._better(made, change)
                 found.append(made)
             self._tell(min(self._used(), FIRST * (number + 1) / len(points)))
         return found

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
+from itertools import zip_longest
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import LINK_WORDS, MAX_BUFFER_WORDS, Chunk
@@ -20,12 +21,14 @@ from dna.search.links import link_blocks, port_words
 from dna.search.mapping_space import shape_of
 from dna.search.outline import plan_of
 from dna.search.point import Point
-from dna.search.realise import Realised, chip_ranked, realise
-from dna.search.refine import layer_choices
+from dna.search.point_mappings import Mapper, Ports
+from dna.search.realise import Realised, realise
 from dna.search.shares import INTERVALS, balanced_shares, bandwidth, demands, port_widths
 
 ALTERNATIVES = 3
 """Mappings of a layer that are tried."""
+BANDED = 1.1
+"""Cycles over those of the best mapping with which mappings in bands count as equal."""
 QUICK = 3
 """Mappings of a layer that are scheduled on its own before it is tried in the network, which judges better."""
 GROUPS = 8
@@ -64,8 +67,21 @@ class Situation:
         return Change(name, self.point, partial(replace, self.realised, shares=shares))
 
     def at(self, name: str, point: Point) -> Change:
-        """Another point; ports are shared out among all chunks."""
-        return Change(name, point, partial(rebalanced, self.network, point, self.board))
+        """Another point, with mappings for the ports as they are; they are shared out anew among all chunks."""
+        return Change(name, point, partial(rebalanced, self.network, point, self.board, ports=self.ports))
+
+    @property
+    def ports(self) -> Ports:
+        """Cycles per beat of the chunks' ports."""
+        accelerator, shares = self.realised.accelerator, self.realised.shares
+        first = [accelerator.first_port(index) for index in range(len(accelerator.chunks))]
+        return tuple(
+            (shares[n], shares[n + chunk.ports - 1]) for n, chunk in zip(first, accelerator.chunks, strict=True)
+        )
+
+    def remaps(self) -> Iterator[Change]:
+        """The best mappings for the ports as they are."""
+        yield self.at("mappings for these ports", self.point)
 
     def balance(self) -> Iterator[Change]:
         """All bandwidth where the closed form has the slowest chunk fastest."""
@@ -176,17 +192,11 @@ class Situation:
 
     def _alternatives(self, index: int) -> list[LayerMapping]:
         layer, point = self.layers[index], replace(self.point, on_chip=self.realised.mapping.on_chip)
-        chunk = point.assignment[index]
-        if point.on_chip.isdisjoint((layer.name, layer.input)):
-            memory = replace(self.board.memory, beat_interval=point.shares[chunk])
-            ranked = [
-                c.mapping for c in layer_choices(layer, point.chunks[chunk], memory, point.batch(index), 2 * QUICK)
-            ]
-        else:
-            ranked = [
-                *chip_ranked(layer, point, index, self.board, ALTERNATIVES),
-                *chip_ranked(layer, point, index, self.board, ALTERNATIVES, True, 1.1),
-            ]
+        mapper = Mapper(self.layers, point, self.board, 2 * QUICK, self.ports)
+        ranked = mapper.ranked(index, 2 * QUICK)
+        if not point.on_chip.isdisjoint((layer.name, layer.input)):
+            banded = mapper.on_chip(index, ALTERNATIVES, True, BANDED)
+            ranked = [mapping for pair in zip_longest(ranked, banded) for mapping in pair if mapping is not None]
         now = self.realised.mapping.layers[index]
         return [mapping for mapping in dict.fromkeys(ranked) if mapping != now][:ALTERNATIVES]
 
@@ -253,6 +263,7 @@ class Situation:
 Phase = Callable[[Situation], Iterator[Change]]
 PHASES: tuple[Phase, ...] = (
     Situation.balance,
+    Situation.remaps,
     Situation.exchanges,
     Situation.fills,
     Situation.buffers,
@@ -263,9 +274,11 @@ PHASES: tuple[Phase, ...] = (
 )
 
 
-def rebalanced(network: Network, point: Point, board: Board, choices: int = QUICK) -> Realised:
-    """The point realised, the board's bandwidth shared out among all its ports."""
-    found = realise(network, point, board, choices, DROPPED)
+def rebalanced(
+    network: Network, point: Point, board: Board, choices: int = QUICK, ports: Ports | None = None
+) -> Realised:
+    """The point realised, the board's bandwidth shared out among all its ports. `ports`: as of `realise`."""
+    found = realise(network, point, board, choices, DROPPED, ports)
     wanted = demands(lower(network).layers, point.chunks, found.mapping, board)
     shares = balanced_shares(wanted, board.carried)
     return found if shares is None else replace(found, shares=shares)

@@ -1,39 +1,30 @@
 """From a `Point` to something that compiles: tiles, resident weights, sizes of links, a share for every port.
 
-A layer whose tensors all lie in memory takes the best of a few mappings by its own schedule. One that reads or writes
-on chip takes bands of rows, which let the chunks on both sides work at the same time. Links are as large as the
-order of jobs asks for and as the block RAM that is left allows; where it does not, tensors go back to memory.
+Links are as large as the order of jobs asks for and as the block RAM that is left allows; where it does not, tensors go
+back to memory. (Mappings: `dna.search.point_mappings`.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator, Memories
-from dna.accelerator.mapping import LayerMapping, Mapping
+from dna.accelerator.mapping import Mapping
 from dna.compile.limits import check_mapping
 from dna.compile.lowering import Lowered, lower
 from dna.compile.plan import DoesNotEndError, Plan
 from dna.cost.packed import packed, schedule_packed
 from dna.cost.resources import accelerator_resources
 from dna.errors import UserError
-from dna.network.layer import Layer
 from dna.network.network import Network
-from dna.search.bands import TOLERANCE, chip_choices
-from dna.search.groups import of_mapping
 from dna.search.links import Pair, frame_words, link_needs, link_pairs, sized
 from dna.search.outline import outline, plan_of
 from dna.search.point import Point
-from dna.search.refine import layer_choices
+from dna.search.point_mappings import CHOICES, Mapper, Ports
 from dna.search.shares import split_shares
 
-CHOICES = 8
-"""Mappings of a layer that are scheduled where all its tensors lie in memory."""
-SLACK = 0.5
-"""Part of the time in which a chunk waits for the slowest one that lower bands may take."""
-MOST_SLACK = 1.2
 PASSES = 3
 """Passes of a schedule: the last one is taken as steady state."""
 
@@ -81,29 +72,45 @@ class Settled:
 
 
 def realise(
-    network: Network, point: Point, board: Board, choices: int = CHOICES, most_dropped: int | None = None
+    network: Network,
+    point: Point,
+    board: Board,
+    choices: int = CHOICES,
+    most_dropped: int | None = None,
+    ports: Ports | None = None,
 ) -> Realised:
     """Mappings, links and shares for the point. Deterministic.
 
-    Tensors for which there is no room on chip go back to memory, at most `most_dropped`. UserError, naming layer,
-    tensor or resource, where a layer fits nowhere, layers wait for each other, or the chunks alone exceed the board's
-    block RAM.
+    Tensors for which there is no room on chip go back to memory, at most `most_dropped`. `ports`: what mappings are
+    chosen for; None: the point's shares. UserError, naming layer, tensor or resource, where a layer fits nowhere,
+    layers wait for each other, or the chunks alone exceed the board's block RAM.
     """
     lowered = lower(network)
     _check_point(network, lowered, point)
     blocks = board.bram36 - accelerator_resources(Accelerator(point.chunks))["bram36"]
     if blocks < 0:
         raise UserError(f"bram36: the chunks need {-blocks} more than the {board.bram36} of board '{board.name}'")
-    on_chip = point.on_chip
-    least = 0 if most_dropped is None else len(on_chip) - most_dropped
-    while True:
-        mapping = replace(point_mapping(lowered, replace(point, on_chip=on_chip), board, choices), on_chip=on_chip)
-        plan = plan_of(network, Accelerator(point.chunks), mapping)
-        accelerator, on_chip = _linked(plan, mapping, blocks, least)
-        if on_chip == mapping.on_chip:
-            break
+    wanted = Mapper(lowered.layers, point, board, choices, ports)
+    accelerator, mapping = _placed(network, wanted, blocks, most_dropped)
     check_mapping(network, accelerator, mapping)
     return Realised(accelerator, mapping, split_shares(lowered.layers, point, mapping, board))
+
+
+def _placed(network: Network, wanted: Mapper, blocks: int, most_dropped: int | None) -> tuple[Accelerator, Mapping]:
+    """The accelerator with links, and the mapping. The fastest mappings where all tensors have room with them, else
+    those that take least, and as many tensors as have room then."""
+    accelerator = Accelerator(wanted.point.chunks)
+    most, free = len(wanted.point.on_chip), wanted.mapping(ordered=False)
+    mapping = wanted.mapping(ordered=True)
+    if free != mapping:
+        with suppress(UserError):
+            return _linked(plan_of(network, accelerator, free), free, blocks, most)[0], free
+    least = 0 if most_dropped is None else most - most_dropped
+    while True:
+        linked, on_chip = _linked(plan_of(network, accelerator, mapping), mapping, blocks, least)
+        if on_chip == mapping.on_chip:
+            return linked, mapping
+        mapping = replace(wanted, point=replace(wanted.point, on_chip=on_chip)).mapping(ordered=True)
 
 
 def settled(
@@ -127,85 +134,6 @@ def one_frame_latency(network: Network, realised: Realised, board: Board) -> int
     return schedule_packed(packed(program), realised.memories(board), 1).latency
 
 
-def point_mapping(lowered: Lowered, point: Point, board: Board, choices: int = CHOICES) -> Mapping:
-    """Each layer's mapping, by where its tensors lie. UserError, naming the layer, if it has none.
-
-    A chunk that has less to do than the slowest one may take a little longer with lower bands, for which others wait
-    less.
-    """
-    layers = lowered.layers
-    found = [layer_mapping(layer, point, index, board, choices) for index, layer in enumerate(layers)]
-    spans = spanning(layers, point)
-    if spans:
-        busy = [0] * len(point.chunks)
-        for index, layer in enumerate(layers):
-            busy[point.assignment[index]] += closed_form(layer, point, index, found[index], board)
-        for index in spans:
-            slack = max(busy) / busy[point.assignment[index]]
-            tolerance = min(max(TOLERANCE, 1 + (slack - 1) * SLACK), MOST_SLACK)
-            found[index] = chip_ranked(layers[index], point, index, board, 1, True, tolerance)[0]
-    return Mapping(tuple(found), point.assignment, point.frames, point.batches, point.on_chip)
-
-
-def spanning(layers: Sequence[Layer], point: Point) -> list[int]:
-    """Layers that read on chip what another chunk writes, or write what another one reads, frame by frame."""
-    home = {layer.name: chunk for layer, chunk in zip(layers, point.assignment, strict=True)}
-    found: set[int] = set()
-    number = {layer.name: index for index, layer in enumerate(layers)}
-    for index, layer in enumerate(layers):
-        if layer.input in point.on_chip and home[layer.input] != point.assignment[index]:
-            found |= {index, number[layer.input]}
-    return sorted(index for index in found if point.batch(index) == 1)
-
-
-def closed_form(layer: Layer, point: Point, index: int, mapping: LayerMapping, board: Board) -> int:
-    """Cycles of a pass of the layer on its chunk, nothing else going on."""
-    home, frames = point.assignment[index], point.batch(index)
-    counts = of_mapping(layer, mapping, point.chunks[home], board.memory, frames)
-    share, on_chip = point.shares[home], point.on_chip
-    cycles = counts.cycles(share, share, layer.input in on_chip, layer.name in on_chip)
-    return int(cycles) * (point.frames // frames)
-
-
-def layer_mapping(layer: Layer, point: Point, index: int, board: Board, choices: int) -> LayerMapping:
-    """The layer's mapping on its chunk."""
-    home = point.assignment[index]
-    chunk, batch = point.chunks[home], point.batch(index)
-    if point.on_chip.isdisjoint((layer.name, layer.input)):
-        memory = replace(board.memory, beat_interval=point.shares[home])
-        ranked = [choice.mapping for choice in layer_choices(layer, chunk, memory, batch, choices)]
-    else:
-        ranked = chip_ranked(layer, point, index, board, 1)
-    if not ranked:
-        raise UserError(f"layer '{layer.name}': fits no tile on chunk {home}")
-    return ranked[0]
-
-
-def chip_ranked(
-    layer: Layer,
-    point: Point,
-    index: int,
-    board: Board,
-    count: int,
-    in_order: bool = False,
-    tolerance: float = TOLERANCE,
-) -> list[LayerMapping]:
-    """The best mappings of a layer that reads or writes on chip."""
-    home = point.assignment[index]
-    memory = replace(board.memory, beat_interval=point.shares[home])
-    return chip_choices(
-        layer,
-        point.chunks[home],
-        memory,
-        point.batch(index),
-        count,
-        chip_in=layer.input in point.on_chip,
-        chip_out=layer.name in point.on_chip,
-        in_order=in_order,
-        tolerance=tolerance,
-    )
-
-
 def _check_point(network: Network, lowered: Lowered, point: Point) -> None:
     """UserError unless every layer has a chunk and every tensor on chip can be there."""
     given, needed = len(point.assignment), len(lowered.layers)
@@ -221,8 +149,6 @@ def _linked(plan: Plan, mapping: Mapping, blocks: int, least: int) -> tuple[Acce
     less than `least`."""
     on_chip = mapping.on_chip
     while True:
-        if len(on_chip) < least:
-            raise UserError(f"on_chip: there is room for fewer than {least} tensors")
         if not on_chip:
             plan.check_ends(())
             return plan.accelerator, on_chip
@@ -232,9 +158,12 @@ def _linked(plan: Plan, mapping: Mapping, blocks: int, least: int) -> tuple[Acce
         except DoesNotEndError as stuck:
             if stuck.tensor is None:
                 raise
-            on_chip = on_chip - {stuck.tensor}
+            too_much = stuck.tensor
         except UserError:
-            on_chip = on_chip - {_least_useful(plan, on_chip, needs)}
+            too_much = None
+        if len(on_chip) == least:
+            raise UserError(f"on_chip: there is room for fewer than {least} tensors")
+        on_chip = on_chip - {too_much or _least_useful(plan, on_chip, needs)}
 
 
 def _least_useful(plan: Plan, on_chip: frozenset[str], needs: dict[Pair, int]) -> str:

@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dna.accelerator.board import Board
-from dna.accelerator.chunk import Accelerator, Chunk
-from dna.accelerator.mapping import Mapping
+from dna.accelerator.chunk import Accelerator, Chunk, Memory
+from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.network.layer import Layer
-from dna.search.groups import Group, of_mapping
+from dna.search.groups import of_mapping
+from dna.search.mapping_space import shape_of
 from dna.search.point import Point
 
 INTERVALS = (1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24, 32, 48, 64, 96, 128, 256, 512, 1024)
@@ -71,21 +73,21 @@ def demands(layers: Sequence[Layer], chunks: Sequence[Chunk], mapping: Mapping, 
     """By chunk, what intervals cost it with this mapping. `layers`: the executed ones."""
     size = len(INTERVALS)
     totals = [np.zeros((size, size), np.int64) for _ in chunks]
-    known: dict[object, Ints] = {}
     for index, layer in enumerate(layers):
         home, frames = mapping.chunk(index), mapping.batch(index)
         chip_in, chip_out = layer.input in mapping.on_chip, layer.name in mapping.on_chip
-        key = (layer.renamed(name="", input=""), mapping.layers[index], home, frames, chip_in, chip_out)
-        if key not in known:
-            counts = of_mapping(layer, mapping.layers[index], chunks[home], board.memory, frames)
-            known[key] = _layer_table(counts, chip_in, chip_out)
-        totals[home] += known[key] * (mapping.frames // frames)
+        given = (shape_of(layer), mapping.layers[index], chunks[home], board.memory, frames)
+        totals[home] += _layer_table(*given, chip_in, chip_out) * (mapping.frames // frames)
     return [Demand(chunk, cycles) for chunk, cycles in zip(chunks, totals, strict=True)]
 
 
-def _layer_table(counts: Group, chip_in: bool, chip_out: bool) -> Ints:
+@lru_cache(maxsize=4096)
+def _layer_table(
+    layer: Layer, mapping: LayerMapping, chunk: Chunk, memory: Memory, frames: int, chip_in: bool, chip_out: bool
+) -> Ints:
     """Cycles of a group of one layer, `(I, I)`."""
-    if counts.chunk.ports == 1:
+    counts = of_mapping(layer, mapping, chunk, memory, frames)
+    if chunk.ports == 1:
         row = np.array([int(counts.cycles(s, s, chip_in, chip_out)) for s in INTERVALS])
         return np.broadcast_to(row[:, None], (len(INTERVALS),) * 2)
     array = int(counts.array())

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dna.accelerator.tile import channel_words
+from dna.network.layer import Layer
 from dna.search.chip_kinds import ALIGNED, Tensors, carried, link_blocks, output_words
 from dna.search.mapping_space import UNMAPPED
 from dna.search.partition import COLUMNS, ROOM, Needs
@@ -30,6 +31,21 @@ BANKS = (8192, 16384, 32768)
 """Words of the bank from the ordinary layers to the depthwise ones."""
 
 
+@dataclass(frozen=True)
+class Segment:
+    """Layers up to the one that reads a depthwise layer."""
+
+    first: int
+    depthwise: int
+    """The first depthwise layer; all behind it are, up to the last but one."""
+    end: int
+
+    @property
+    def side(self) -> range:
+        """The depthwise layers."""
+        return range(self.depthwise, self.end - 1)
+
+
 @dataclass
 class Split:
     """Two chunks for a run: `main` for ordinary layers, `side` for the depthwise ones; a frame at a time.
@@ -37,6 +53,7 @@ class Split:
     A depthwise layer follows the layer before it as far behind as the bank between them lets it; the layer behind it
     has to wait for that one, on the same chunk. So the run takes, for each depthwise layer with those around it, the
     layers before it or, where that is longer, the depthwise one less what the bank holds, and then those behind it.
+    Of several depthwise layers in a row only the first one follows what is before, only the last is followed.
     """
 
     main: Prices
@@ -44,18 +61,21 @@ class Split:
     tensors: Tensors
 
     @cached_property
-    def segments(self) -> list[tuple[int, int, int]]:
-        """Runs of layers, each up to the layer that reads a depthwise one: first layer, the depthwise one, end."""
+    def segments(self) -> list[Segment]:
+        """Runs of layers, each up to the layer that reads a depthwise one."""
         layers, found, start = self.main.layers, [], 0
         for number in range(1, len(layers)):
             if layers[number - 1].op == "depthwise" and layers[number].op != "depthwise":
-                found.append((start, number - 1, number + 1))
+                depthwise = number - 1
+                while depthwise > start and layers[depthwise - 1].op == "depthwise":
+                    depthwise -= 1
+                found.append(Segment(start, depthwise, number + 1))
                 start = number + 1
         return found
 
     @cached_property
     def _starts(self) -> list[int]:
-        return [segment[0] for segment in self.segments]
+        return [segment.first for segment in self.segments]
 
     def _own(self, first: int, end: int, side: bool) -> tuple[int, ...]:
         return tuple(n for n in range(first, end) if (self.main.layers[n].op == "depthwise") == side)
@@ -77,20 +97,30 @@ class Split:
         found = {}
         sides = {bank: self._side(bank) for bank in BANKS}
         for one, split in enumerate(MAIN_SPLITS):
-            before = np.stack([self._before(s[0], s[1], split) for s in self.segments])
-            behind = np.stack([self._cycles(s[2] - 1, split) for s in self.segments])
-            for bank, (side, held) in sides.items():
-                each = np.maximum(before[:, :, None], held[:, None, :]) + behind[:, :, None]
-                each = np.maximum(each, side[:, None, :])
+            before = np.stack([self._before(s.first, s.depthwise, split) for s in self.segments])
+            behind = np.stack([self._cycles(s.end - 1, split) for s in self.segments])
+            for bank, (ahead, last) in sides.items():
+                each = np.maximum(before[:, :, None], ahead[:, None, :]) + behind[:, :, None]
+                each = np.maximum(each, last[:, None, :])
+                for n in self._doubled:
+                    each[n] = np.maximum(before[n][:, None], ahead[n]) + np.maximum(behind[n][:, None], last[n])
                 found[one, bank] = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
         return found
 
+    @cached_property
+    def _doubled(self) -> list[int]:
+        """Segments with several depthwise layers."""
+        return [n for n, segment in enumerate(self.segments) if len(segment.side) > 1]
+
     def _side(self, bank: int) -> tuple[Ints, Ints]:
-        """Cycles of each segment's depthwise layer, `(segments, S)`, and those less what the bank holds."""
-        side = np.stack([self._cycles(s[1], DEPTHWISE_SPLIT, bank) for s in self.segments])
-        layers = [self.main.layers[s[1]] for s in self.segments]
-        words = np.array([layer.in_height * layer.in_width * channel_words(layer.in_channels) for layer in layers])
-        return side, (side * (1 - np.minimum(1, bank / words))[:, None]).astype(np.int64)
+        """Cycles, `(segments, S)`, for which each segment's depthwise layers hold up those before them (all but the
+        last one, or that one less what the bank holds), and those of the last one."""
+        last = np.stack([self._cycles(s.end - 2, DEPTHWISE_SPLIT, bank) for s in self.segments])
+        words = np.array([_input_words(self.main.layers[s.depthwise]) for s in self.segments])
+        ahead = (last * (1 - np.minimum(1, bank / words))[:, None]).astype(np.int64)
+        for n in self._doubled:
+            ahead[n] = sum(self._cycles(layer, DEPTHWISE_SPLIT, bank) for layer in self.segments[n].side[:-1])
+        return ahead, last
 
     @cached_property
     def _border(self) -> dict[int, tuple[Ints, Ints]]:
@@ -98,12 +128,12 @@ class Split:
         found = {}
         for one, split in enumerate(MAIN_SPLITS):
             begins, ends = [], []
-            for first, _, end in self.segments:
-                layer = self.main.layers[first]
-                words = layer.in_height * layer.in_width * channel_words(layer.in_channels)
-                begins.append(words * split[1] * self.main.frames - self._cycles(first, split))
-                words = output_words(self.main.layers[end - 1])
-                ends.append(words * split[1] * self.main.frames - self._cycles(end - 1, split))
+            for segment in self.segments:
+                far = Mode(split[1], 1, chip_in=False, chip_out=True)
+                cycles = np.minimum(self.main.cycles(segment.first, far), UNMAPPED).reshape(-1)
+                begins.append(cycles - self._cycles(segment.first, split))
+                words = output_words(self.main.layers[segment.end - 1])
+                ends.append(words * split[1] * self.main.frames - self._cycles(segment.end - 1, split))
             found[one] = np.maximum(np.stack(begins), 0), np.maximum(np.stack(ends), 0)
         return found
 
@@ -117,15 +147,18 @@ class Split:
 
     def _links(self, first: int, end: int) -> int:
         """BRAM36 of the banks of a run, but for that to the depthwise chunk: all in them is whole."""
-        back = max(output_words(self.main.layers[n]) for n in self._own(first, end, True))
-        kept = [0] * (end - first)
         side = set(self._own(first, end, True))
+        back = max(output_words(self.main.layers[n]) for n in side)
+        kept, repeated = [0] * (end - first), 0
         for name, writer, last in self.tensors.inside(first, end):
-            readers = [n for n in range(writer + 1, last + 1) if name in self.main.layers[n].sources]
-            if writer not in side and not side.issuperset(readers):
+            readers = {n for n in range(writer + 1, last + 1) if name in self.main.layers[n].sources}
+            words = output_words(self.main.layers[writer])
+            if writer not in side and not readers <= side:
                 for number in range(writer, last + 1):
-                    kept[number - first] += output_words(self.main.layers[writer])
-        return link_blocks(back) + (link_blocks(max(kept)) if max(kept) else 0)
+                    kept[number - first] += words
+            elif writer in side and readers & side:
+                repeated = max(repeated, words)
+        return link_blocks(back) + sum(link_blocks(words) for words in (max(kept), repeated) if words)
 
     @cached_property
     def _fastest(self) -> dict[tuple[int, int], Ints]:
@@ -137,12 +170,12 @@ class Split:
     def _whole(self, start: int, stop: int) -> int:
         """Words of the largest tensor that the bank to the depthwise chunk has to hold whole: what one segment writes
         and the next one begins with."""
-        inputs = [self.main.layers[self.segments[n][0] - 1] for n in range(start + 1, stop) if self._follows(n)]
+        inputs = [self.main.layers[self.segments[n].first - 1] for n in range(start + 1, stop) if self._follows(n)]
         return int(ALIGNED * max((output_words(layer) for layer in inputs), default=0))
 
     def _follows(self, number: int) -> bool:
         """Whether a segment begins with its depthwise layer."""
-        return self.segments[number][0] == self.segments[number][1]
+        return self.segments[number].first == self.segments[number].depthwise
 
     def choices(self, first: int, interval: float, needs: Needs) -> Choices:
         if first not in self._starts:
@@ -164,7 +197,7 @@ class Split:
         self, start: int, stop: int, quick: Sequence[tuple[int, int]], interval: float, needs: Needs
     ) -> Choices:
         """Options for some segments, by these main splits and banks: the smallest buffers of each pair of arrays."""
-        first, end = self.segments[start][0], self.segments[stop - 1][2]
+        first, end = self.segments[start].first, self.segments[stop - 1].end
         links, whole, parts = self._links(first, end), self._whole(start, stop), []
         fitting: dict[tuple[int, int], NDArray[np.bool_]] = {}
         for one, bank in sorted(quick, key=lambda key: (carried(MAIN_SPLITS[key[0]]), key[1])):
@@ -208,13 +241,17 @@ class Split:
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
         one, bank, main, side = payload
         start = self._starts.index(first)
-        stop = next(i for i, segment in enumerate(self.segments) if segment[2] == end) + 1
+        stop = next(i for i, segment in enumerate(self.segments) if segment.end == end) + 1
         sums = self._sums[one, bank][:, main, side]
         border = self._border[one][0][start, main] + self._border[one][1][stop - 1, main]
         return float(sums[stop] - sums[start] + border)
 
     def quicker(self, first: int, end: int, payload: Sequence[int], words: float) -> tuple[int, ...] | None:
         return None
+
+
+def _input_words(layer: Layer) -> int:
+    return layer.in_height * layer.in_width * channel_words(layer.in_channels)
 
 
 def _firsts(fits: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:

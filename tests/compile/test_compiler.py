@@ -14,11 +14,11 @@ from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile
 from dna.compile.default_mapping import resident
 from dna.compile.interpret import interpret
-from dna.compile.limits import slices, strides
+from dna.compile.limits import slices
 from dna.compile.lowering import lower
 from dna.compile.paging import PAGE_LOAD
 from dna.compile.program import Program, decode
-from dna.compile.tiling import channel_spans, col_spans, row_spans
+from dna.compile.tiling import channel_spans, col_spans, row_spans, strides
 from dna.errors import UserError
 from dna.network.network import LayerWeights, Network
 from dna.quantize.reference import run

@@ -15,7 +15,7 @@ from dna.search.links import link_needs
 from dna.search.outline import plan_of
 from dna.search.partition import COLUMNS, Needs
 from dna.search.point import Point
-from dna.search.realise import point_mapping
+from dna.search.point_mappings import Mapper
 from dna.search.split_kind import BANKS, DEPTHWISE_LEVELS, DEPTHWISE_SPLIT, MAIN_SPLITS, Split
 from dna.search.stage_kinds import Limits, Prices
 from dna.search.stage_search import WEIGHTS
@@ -43,7 +43,7 @@ def test_a_link_holds_what_was_written_behind_a_residual(name):
     chunk = Chunk(16, 4, 4, 8, 4096, 4096, 512, 4096, residual=True, ports=2)
     on_chip = frozenset(name for name, _, _ in tensors.spans())
     point = Point((chunk,), (4,), (0,) * len(layers), 1, on_chip=on_chip)
-    found = point_mapping(lower(network), point, BOARD)
+    found = Mapper(lower(network).layers, point, BOARD).mapping(ordered=True)
     plan = plan_of(network, Accelerator((chunk,)), replace(found, on_chip=on_chip))
     needed = link_needs(plan, on_chip)[0, 0]
     largest = max(tensors.alive)
@@ -85,7 +85,7 @@ def every_option(kind, first, end, interval):
 
 @pytest.mark.parametrize("segment, ratio", [(0, 1.3), (2, 1.05), (3, 2.0)])
 def test_options_of_two_chunks_leave_nothing_out(split, segment, ratio):
-    first, _, end = split.segments[segment]
+    first, end = split.segments[segment].first, split.segments[segment].end
     borders = {one: before[segment] + behind[segment] for one, (before, behind) in split._border.items()}
     each = [(sums[segment + 1] - sums[segment]).min(axis=1) + borders[key[0]] for key, sums in split._sums.items()]
     interval = ratio * float(np.min(each))
@@ -110,7 +110,7 @@ def test_a_bank_holds_whole_what_a_segment_writes_for_the_next_depthwise_layer()
     )
     kind = Split(main, side, tensors)
     assert kind._whole(0, 1) == 0
-    assert kind._whole(0, 2) == int(ALIGNED * output_words(layers[kind.segments[0][2] - 1]))
+    assert kind._whole(0, 2) == int(ALIGNED * output_words(layers[kind.segments[0].end - 1]))
 
 
 def test_smaller_splits_of_the_bandwidth_come_first():

@@ -1,0 +1,147 @@
+"""Mappings of a point's layers, each by where its tensors lie and by what its chunk's ports carry.
+
+A layer whose tensors all lie in memory takes the best of a few mappings by its own schedule. One that reads or writes
+on chip takes bands of rows, which let the chunks on both sides work at the same time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from dna.accelerator.board import Board
+from dna.accelerator.mapping import LayerMapping, Mapping
+from dna.errors import UserError
+from dna.network.layer import Layer
+from dna.search.bands import TOLERANCE, chip_choices
+from dna.search.groups import of_mapping
+from dna.search.point import Point
+from dna.search.refine import layer_choices
+
+CHOICES = 8
+"""Mappings of a layer that are scheduled where all its tensors lie in memory."""
+SLACK = 0.5
+"""Part of the time in which a chunk waits for the slowest one that lower bands may take."""
+MOST_SLACK = 1.2
+ORDERED = 1.1
+"""A layer behind which nobody waits for bands takes them in their order where that costs at most this factor."""
+Ports = Sequence[tuple[int, int]]
+"""By chunk, cycles per beat of its first port and of the one for weights."""
+
+
+@dataclass(frozen=True)
+class Mapper:
+    """Chooses mappings for the layers of a point."""
+
+    layers: tuple[Layer, ...]
+    """The executed ones."""
+    point: Point
+    board: Board
+    choices: int = CHOICES
+    ports: Ports | None = None
+    """None: the point's share for both ports of a chunk."""
+
+    def mapping(self, ordered: bool) -> Mapping:
+        """Of all layers. UserError, naming the layer, if one has none.
+
+        A chunk that has less to do than the slowest one may take a little longer with lower bands, for which others
+        wait less. `ordered`: what other chunks write on chip is read band by band whatever it costs, which takes least
+        room.
+        """
+        point, found = self.point, list(self._fastest)
+        for index, banded in self._banded.items():
+            cheap = self.cycles(index, banded) <= ORDERED * self.cycles(index, found[index])
+            if ordered or index in self._followed or cheap:
+                found[index] = banded
+        return Mapping(tuple(found), point.assignment, point.frames, point.batches, point.on_chip)
+
+    def cycles(self, index: int, mapping: LayerMapping) -> int:
+        """Of a pass of the layer on its chunk, nothing else going on."""
+        point, layer = self.point, self.layers[index]
+        home, frames = point.assignment[index], point.batch(index)
+        counts = of_mapping(layer, mapping, point.chunks[home], self.board.memory, frames)
+        cycles = counts.cycles(*self._intervals(index), layer.input in point.on_chip, layer.name in point.on_chip)
+        return int(cycles) * (point.frames // frames)
+
+    def ranked(self, index: int, count: int) -> list[LayerMapping]:
+        """The best mappings of a layer, best first; empty where none fits."""
+        layer, point = self.layers[index], self.point
+        if not point.on_chip.isdisjoint((layer.name, layer.input)):
+            return self.on_chip(index, count)
+        memory = replace(self.board.memory, beat_interval=self._intervals(index)[0])
+        chunk, scheduled = point.chunks[point.assignment[index]], max(count, self.choices)
+        return [choice.mapping for choice in layer_choices(layer, chunk, memory, point.batch(index), scheduled)][:count]
+
+    def on_chip(
+        self, index: int, count: int, in_order: bool = False, tolerance: float = TOLERANCE
+    ) -> list[LayerMapping]:
+        """The best mappings of a layer that reads or writes on chip."""
+        layer, point = self.layers[index], self.point
+        first, second = self._intervals(index)
+        return chip_choices(
+            layer,
+            point.chunks[point.assignment[index]],
+            replace(self.board.memory, beat_interval=first),
+            point.batch(index),
+            count,
+            weight_interval=second,
+            chip_in=layer.input in point.on_chip,
+            chip_out=layer.name in point.on_chip,
+            in_order=in_order,
+            tolerance=tolerance,
+        )
+
+    @cached_property
+    def _fastest(self) -> list[LayerMapping]:
+        """Of all layers."""
+        return [self._best(index) for index in range(len(self.layers))]
+
+    @cached_property
+    def _banded(self) -> dict[int, LayerMapping]:
+        """Of the layers that hand over from chunk to chunk."""
+        busy = [0] * len(self.point.chunks)
+        for index, mapping in enumerate(self._fastest if self._spanning else ()):
+            busy[self.point.assignment[index]] += self.cycles(index, mapping)
+        found = {}
+        for index in self._spanning:
+            slack = max(busy) / busy[self.point.assignment[index]]
+            tolerance = min(max(TOLERANCE, 1 + (slack - 1) * SLACK), MOST_SLACK)
+            found[index] = self.on_chip(index, 1, True, tolerance)[0]
+        return found
+
+    def _best(self, index: int) -> LayerMapping:
+        ranked = self.ranked(index, 1)
+        if not ranked:
+            raise UserError(f"layer '{self.layers[index].name}': fits no tile on chunk {self.point.assignment[index]}")
+        return ranked[0]
+
+    def _intervals(self, index: int) -> tuple[int, int]:
+        """Cycles per beat of the two ports of a layer's chunk."""
+        home = self.point.assignment[index]
+        return self.ports[home] if self.ports else (self.point.shares[home],) * 2
+
+    @cached_property
+    def _followed(self) -> frozenset[int]:
+        """Layers that write on chip what another chunk reads, frame by frame."""
+        home = {layer.name: chunk for layer, chunk in zip(self.layers, self.point.assignment, strict=True)}
+        number = {layer.name: index for index, layer in enumerate(self.layers)}
+        return frozenset(
+            number[layer.input]
+            for index, layer in enumerate(self.layers)
+            if layer.input in self.point.on_chip and home[layer.input] != self.point.assignment[index]
+            if self.point.batch(number[layer.input]) == 1
+        )
+
+    @cached_property
+    def _spanning(self) -> list[int]:
+        """Those, and the ones that read from them."""
+        written = {self.layers[index].name for index in self._followed}
+        home = dict(zip((layer.name for layer in self.layers), self.point.assignment, strict=True))
+        readers = {
+            index
+            for index, layer in enumerate(self.layers)
+            if layer.input in written and home[layer.input] != self.point.assignment[index]
+            if self.point.batch(index) == 1
+        }
+        return sorted(self._followed | readers)
