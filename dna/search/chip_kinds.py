@@ -159,11 +159,12 @@ class OnChip:
     def _sums(self, split: tuple[int, int], never: set[str]) -> tuple[Ints, Ints, Ints]:
         count = len(self.prices.layers)
         alone = np.stack([self._cycles(n, split, never) for n in range(count)])
-        # A slot for weights is free when the layer before the last one is done: a layer hides the next one's load.
+        # The next layer's weights are asked for when a layer's last weight tile is first used: that tile hides them.
         each = alone.copy()
         for n in range(count - 1):
             groups = self.prices.frames // self.batches[n + 1]
-            each[n] = np.maximum(each[n], np.minimum(*self.prices.weights(n + 1)) * split[0] * groups)
+            load = np.minimum(*self.prices.weights(n + 1)) * split[0] * groups
+            each[n] += np.maximum(load - each[n] // self.prices.weight_tiles(n), 0)
         before, behind = (np.zeros((count + 1, *self.prices.menu.shape), np.int64) for _ in range(2))
         for cut in range(1, count):
             cut_through = {name for name, writer, last in self.chip if writer < cut <= last}

@@ -180,7 +180,7 @@ class _Finish:
         improved = []
         for number, candidate in enumerate(close):
             until = FIRST + (FINAL - FIRST) * (number + 1) / len(close)
-            for phase in (Situation.exchanges, Situation.fills):
+            for phase in (Situation.exchanges, Situation.alternates, Situation.fills):
                 candidate = self._through(phase, candidate, set(), until)
             improved.append(candidate)
         return min(improved, key=lambda candidate: candidate.key)

@@ -35,6 +35,8 @@ GROUPS = 8
 """Groups of equal layers whose mappings are tried, those that wait longest."""
 SLOWEST = INTERVALS[-1]
 """Cycles per beat of a port that moves nothing."""
+PARAM_WORDS = 512
+"""Depth of parameter buffers once they are in block RAM."""
 DROPPED = 2
 """Tensors that a change may send back to memory. Each takes a second to find, and one that sends more rarely pays."""
 FRAMES = (1, 2, 4, 8)
@@ -244,8 +246,17 @@ class Situation:
             causes = chunk.causes
             wanted.append((causes.wait_input, index, "input_words"))
             wanted.append((causes.wait_weight, index, "weight_words"))
+            wanted.append((causes.wait_weight, index, "param_words"))
             wanted.append((causes.wait_output + causes.wait_residual, index, "output_words"))
         return [(index, name) for _, index, name in sorted(wanted, key=lambda entry: (-entry[0], entry[1], entry[2]))]
+
+    def alternates(self) -> Iterator[Change]:
+        """Twice the frames per pass and no more per weight load: what goes through memory has room for two groups of
+        frames, of which one is written while the other is read."""
+        point = self.point
+        if len(point.chunks) > 1 and 2 * point.frames <= FRAMES[-1]:
+            batches = point.batches or (point.frames,) * len(point.assignment)
+            yield self.at("groups that alternate", replace(point, frames=2 * point.frames, batches=batches))
 
     def batches(self) -> Iterator[Change]:
         """More or fewer frames per weight load, for all layers."""
@@ -254,10 +265,10 @@ class Situation:
             if not point.batches and frames != point.frames:
                 yield self.at(f"{frames} frames per pass", replace(point, frames=frames))
         if point.batches:
-            for frames in (2 * point.frames, point.frames // 2):
-                if 1 <= frames <= FRAMES[-1]:
-                    batches = tuple(min(frames, batch) for batch in point.batches)
-                    yield self.at(f"{frames} frames per pass", replace(point, frames=frames, batches=batches))
+            frames = point.frames // 2
+            if frames:
+                batches = tuple(min(frames, batch) for batch in point.batches)
+                yield self.at(f"{frames} frames per pass", replace(point, frames=frames, batches=batches))
 
 
 Phase = Callable[[Situation], Iterator[Change]]
@@ -265,6 +276,7 @@ PHASES: tuple[Phase, ...] = (
     Situation.balance,
     Situation.remaps,
     Situation.exchanges,
+    Situation.alternates,
     Situation.fills,
     Situation.buffers,
     Situation.links,
@@ -305,5 +317,5 @@ def _slower(shares: Sequence[int], widths: Sequence[int], port: int, carried: Fr
 
 
 def _deeper(chunk: Chunk, name: str) -> Chunk | None:
-    depth = 2 * getattr(chunk, name)
+    depth = max(2 * getattr(chunk, name), PARAM_WORDS if name == "param_words" else 0)
     return replace(chunk, **{name: depth}) if depth <= MAX_BUFFER_WORDS else None

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Chunk
-from dna.accelerator.tile import WORD
+from dna.accelerator.tile import WORD, param_buffer_words
 from dna.network.layer import Layer
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.partition import COLUMNS, Needs, undominated
@@ -174,6 +174,16 @@ class Prices:
             groups = shape.groups * -(-shape.group_outputs // values["oc"])
             steps = taps * -(-shape.group_inputs // values["ic"])
         return (groups * steps * word)[:, None], depths // 2 * word[:, None]
+
+    def weight_tiles(self, layer: int) -> Ints:
+        """Weight tiles of a layer at least, `(A, B)`: one where its weights and parameters stay."""
+        shape, values = self.layers[layer], {name: value.numpy() for name, value in self.menu.values.items()}
+        weights, slot = self.weights(layer)
+        params = np.asarray(param_buffer_words(shape.out_channels, values["post_lanes"]))[:, None]
+        depths = self.menu.buffers[:, BUFFER_AXES.index("param_words")].numpy()[self.menu.order]
+        tiles: Ints = np.maximum(-(-weights // slot), -(-params // (depths // 2)))
+        # Where channels do not mix, a tile has few of them: inputs take the room.
+        return np.where(tiles > 1, -(-shape.out_channels // WORD), 1) if shape.per_channel else tiles
 
     def adds(self, layers: Sequence[int]) -> bool:
         """Whether one of the layers adds a residual."""
