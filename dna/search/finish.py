@@ -32,7 +32,7 @@ from dna.errors import UserError
 from dna.network.network import Network
 from dna.search.figures import Costs
 from dna.search.goal import Fastest, Goal
-from dna.search.moves import PHASES, QUICK, Change, Phase, Situation
+from dna.search.moves import PHASES, QUICK, SHARING, Change, Phase, Situation
 from dna.search.outline import outline
 from dna.search.point import Point
 from dna.search.problem import Budget
@@ -128,6 +128,8 @@ class _Finish:
     failed: list[str] = field(default_factory=list)
     seen: set[object] = field(default_factory=set)
     told: float = 0.0
+    slowest: float = 0.0
+    """Seconds of the slowest change so far: none is begun that would end too late."""
     best_key: tuple[float, float, float] = (math.inf,) * 3
 
     def run(self, points: Sequence[Point]) -> Finished:
@@ -190,7 +192,7 @@ class _Finish:
         while True:
             before = best
             for change in phase(self._situation(best)):
-                if self._used() >= until:
+                if self._used() >= until or self._late(phase):
                     return best
                 if change.name not in tried:
                     best = self._better(best, change)
@@ -217,6 +219,11 @@ class _Finish:
             tuple(self.failed),
         )
 
+    def _late(self, phase: Phase) -> bool:
+        """Whether a change of the phase might end behind the budget; those of shares alone take next to no time."""
+        left = self.budget.seconds - (time.perf_counter() - self.started)
+        return phase not in SHARING and left < self.slowest
+
     def _used(self) -> float:
         """Part of the budget."""
         seconds = time.perf_counter() - self.started
@@ -235,12 +242,16 @@ class _Finish:
 
     def _better(self, best: Candidate | None, change: Change) -> Candidate | None:
         """The better one of `best` and what the change gives, if that compiles."""
+        began = time.perf_counter()
         try:
             tried = self._candidate(change.make(), change.point)
         except UserError as problem:
             if change.name == "point":
                 self.failed.append(str(problem))
             return best
+        finally:
+            if best is not None:
+                self.slowest = max(self.slowest, time.perf_counter() - began)
         if tried is None or (best is not None and tried.key >= best.key):
             return best
         if tried.key < self.best_key:

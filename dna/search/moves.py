@@ -272,6 +272,8 @@ class Situation:
 
 
 Phase = Callable[[Situation], Iterator[Change]]
+SHARING: tuple[Phase, ...] = (Situation.balance, Situation.divisions, Situation.exchanges)
+"""Phases that change nothing but shares of the bandwidth."""
 PHASES: tuple[Phase, ...] = (
     Situation.balance,
     Situation.remaps,

@@ -31,6 +31,10 @@ BANKS = (8192, 16384, 32768)
 """Words of the bank from the ordinary layers to the depthwise ones."""
 
 
+BAND = 4
+"""Rows of a band, about."""
+
+
 @dataclass(frozen=True)
 class Segment:
     """Layers up to the one that reads a depthwise layer."""
@@ -52,8 +56,9 @@ class Split:
 
     A depthwise layer follows the layer before it as far behind as the bank between them lets it; the layer behind it
     has to wait for that one, on the same chunk. So the run takes, for each depthwise layer with those around it, the
-    layers before it or, where that is longer, the depthwise one less what the bank holds, and then those behind it.
-    Of several depthwise layers in a row only the first one follows what is before, only the last is followed.
+    layers before it or, where that is longer, the depthwise one less what the bank holds, and then those behind it; at
+    least the depthwise one and a band of the others. Of several depthwise layers in a row only the first one follows
+    what is before, only the last is followed.
     """
 
     main: Prices
@@ -101,11 +106,18 @@ class Split:
             behind = np.stack([self._cycles(s.end - 1, split) for s in self.segments])
             for bank, (ahead, last) in sides.items():
                 each = np.maximum(before[:, :, None], ahead[:, None, :]) + behind[:, :, None]
-                each = np.maximum(each, last[:, None, :])
+                # A band must be there before the depthwise layer begins, and is left to do when it ends.
+                banded = (before + behind) // self._bands[:, None]
+                each = np.maximum(each, last[:, None, :] + banded[:, :, None])
                 for n in self._doubled:
                     each[n] = np.maximum(before[n][:, None], ahead[n]) + np.maximum(behind[n][:, None], last[n])
                 found[one, bank] = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
         return found
+
+    @cached_property
+    def _bands(self) -> Ints:
+        """Bands of each segment's last depthwise layer, about, `(segments,)`."""
+        return np.array([max(1, self.main.layers[s.end - 2].out_height // BAND) for s in self.segments])
 
     @cached_property
     def _doubled(self) -> list[int]:
