@@ -100,13 +100,18 @@ class Tensors:
                 fitting[number] = min(fitting[number], fitting[number + 1])
         return fitting
 
-    def memory_words(self, number: int, outside: set[str]) -> tuple[int, int]:
-        """Words that a layer reads and writes in memory if these tensors are there."""
+    def traffic(self, number: int, outside: set[str]) -> tuple[int, int, int]:
+        """Words that a layer reads in memory and on chip, and writes in memory, if these tensors are in memory."""
         layer = self.layers[number]
-        sizes = {name: output_words(self.layers[n]) for name, n in self.numbers.items()}
         own = layer.in_height * layer.in_width * channel_words(layer.in_channels)
-        reads = sum(sizes.get(name, own) for name in layer.sources if name in outside or name not in self.able)
-        return reads, output_words(layer) if layer.name in outside or layer.name not in self.able else 0
+        far = near = 0
+        for name in layer.sources:
+            words = output_words(self.layers[self.numbers[name]]) if name in self.numbers else own
+            if name in outside or name not in self.able:
+                far += words
+            else:
+                near += words
+        return far, near, output_words(layer) if layer.name in outside or layer.name not in self.able else 0
 
 
 @dataclass
@@ -139,11 +144,12 @@ class OnChip:
         """A layer's cycles for all frames, `(A, B)`, with these tensors in memory."""
         mode = Mode(split[0], self.batches[number], chip_in=True, chip_out=True)
         frames = self.prices.frames
-        reads, writes = (words * split[1] * frames for words in self.tensors.memory_words(number, outside))
+        far, near, written = self.tensors.traffic(number, outside)
+        reads, writes = far * split[1] * frames, written * split[1] * frames
         weights, slot = self.prices.weights(number)
         # Where not all weights stay, a group's inputs come again for each part of them, or all weights for each frame.
         again = np.minimum(reads * -(-weights // slot), np.maximum(reads, weights * split[0] * frames))
-        loads = np.where(weights > slot, again, reads)
+        loads = np.where(weights > slot, again, reads) + near * frames * (far > 0)
         return np.maximum(self.prices.cycles(number, mode), np.maximum(loads, writes))
 
     @cached_property

@@ -143,11 +143,21 @@ class Split:
             for segment in self.segments:
                 far = Mode(split[1], 1, chip_in=False, chip_out=True)
                 cycles = np.minimum(self.main.cycles(segment.first, far), UNMAPPED).reshape(-1)
-                begins.append(cycles - self._cycles(segment.first, split))
+                begins.append(cycles - self._cycles(segment.first, split) + self._residuals(segment, split))
                 words = output_words(self.main.layers[segment.end - 1])
                 ends.append(words * split[1] * self.main.frames - self._cycles(segment.end - 1, split))
             found[one] = np.maximum(np.stack(begins), 0), np.maximum(np.stack(ends), 0)
         return found
+
+    def _residuals(self, segment: Segment, split: tuple[int, int]) -> Ints:
+        """What the segment takes more where the tensor that it begins with, in memory, is added in it: a chunk reads
+        that and what is on chip one after the other."""
+        layers, more = self.main.layers, np.zeros_like(self._cycles(segment.first, split))
+        for number in range(segment.first + 1, segment.end):
+            if layers[number].residual == layers[segment.first].input:
+                words = _input_words(layers[number]) + output_words(layers[number]) * split[1]
+                more += np.maximum(words * self.main.frames - self._cycles(number, split), 0)
+        return more
 
     def least(self, layer: int, weights: Floats) -> Floats:
         if self.main.layers[layer].op == "depthwise":
