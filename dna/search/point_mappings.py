@@ -124,24 +124,20 @@ class Mapper:
     @cached_property
     def _followed(self) -> frozenset[int]:
         """Layers that write on chip what another chunk reads, frame by frame."""
-        home = {layer.name: chunk for layer, chunk in zip(self.layers, self.point.assignment, strict=True)}
-        number = {layer.name: index for index, layer in enumerate(self.layers)}
-        return frozenset(
-            number[layer.input]
-            for index, layer in enumerate(self.layers)
-            if layer.input in self.point.on_chip and home[layer.input] != self.point.assignment[index]
-            if self.point.batch(number[layer.input]) == 1
-        )
+        return frozenset(writer for writer, _ in self._handed_over)
 
     @cached_property
     def _spanning(self) -> list[int]:
         """Those, and the ones that read from them."""
-        written = {self.layers[index].name for index in self._followed}
-        home = dict(zip((layer.name for layer in self.layers), self.point.assignment, strict=True))
-        readers = {
-            index
-            for index, layer in enumerate(self.layers)
-            if layer.input in written and home[layer.input] != self.point.assignment[index]
-            if self.point.batch(index) == 1
-        }
-        return sorted(self._followed | readers)
+        return sorted({index for pair in self._handed_over for index in pair})
+
+    @cached_property
+    def _handed_over(self) -> list[tuple[int, int]]:
+        """Writer and reader of what goes on chip from one chunk to another, frame by frame."""
+        point, number = self.point, {layer.name: index for index, layer in enumerate(self.layers)}
+        pairs = [(number[layer.input], n) for n, layer in enumerate(self.layers) if layer.input in point.on_chip]
+        return [
+            (writer, reader)
+            for writer, reader in pairs
+            if point.assignment[writer] != point.assignment[reader] and point.batch(writer) == point.batch(reader) == 1
+        ]

@@ -7,6 +7,8 @@ import pytest
 
 from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Chunk
+from dna.accelerator.mapping import LayerMapping
+from dna.compile.limits import fits
 from dna.compile.lowering import lower
 from dna.cost.resources import accelerator_resources
 from dna.network.zoo import Request, build
@@ -111,6 +113,60 @@ def test_a_bank_holds_whole_what_a_segment_writes_for_the_next_depthwise_layer()
     kind = Split(main, side, tensors)
     assert kind._whole(0, 1) == 0
     assert kind._whole(0, 2) == int(ALIGNED * output_words(layers[kind.segments[0].end - 1]))
+
+
+def test_depthwise_layers_in_a_row_are_all_on_the_side():
+    layers, tensors = tensors_of(build("fbnet_b", Request((64, 64, 3), 1.0, 10)).network)
+    limits = Limits.of(BOARD, 3)
+    main, side = (
+        Prices.of(layers, dsp_menu(layers, 64, ports=2, levels=FEW, depthwise=only), BOARD, limits, 1, False)
+        for only in (False, True)
+    )
+    kind = Split(main, side, tensors)
+    (number,) = kind._doubled
+    segment = kind.segments[number]
+    assert [layers[n].op for n in segment.side] == ["depthwise"] * 2
+    alone = [kind._cycles(n, DEPTHWISE_SPLIT, BANKS[-1]) for n in segment.side]
+    before = kind._before(segment.first, segment.depthwise, MAIN_SPLITS[0])
+    behind = kind._cycles(segment.end - 1, MAIN_SPLITS[0])
+    sums = kind._sums[0, BANKS[-1]]
+    assert (sums[number + 1] - sums[number] >= alone[0][None] + alone[1][None]).all()
+    assert (sums[number + 1] - sums[number] >= (before + behind)[:, None]).all()
+    inner, last = (link_blocks(output_words(layers[n])) for n in segment.side)
+    assert kind._links(segment.first, segment.end) >= inner + last
+
+
+def test_a_layer_has_one_weight_tile_where_its_weights_can_stay():
+    network = build("mobilenet_v2", Request((96, 96, 3), 1.0, 10)).network
+    layers, _ = tensors_of(network)
+    levels = ((512,), (256, 2048), (64, 512), (1024,))
+    prices = Prices.of(layers, dsp_menu(layers, 64, ports=2, levels=levels), BOARD, Limits.of(BOARD, 3), 1, False)
+    seen = set()
+    for number, layer in enumerate(layers):
+        if layer.has_weights:
+            tiles = prices.weight_tiles(number)
+            for array in range(0, prices.menu.shape[0], 5):
+                for place in range(prices.menu.shape[1]):
+                    chunk = prices.menu.entry(array, place, True)
+                    whole = min(chunk.oc, 16) if layer.per_channel else chunk.oc
+                    mapping = LayerMapping(
+                        1, 1, 1, 1, min(whole, layer.out_channels), layer.in_channels, layer.kernel[0]
+                    )
+                    stays = fits(layer, chunk, replace(mapping, resident=True))
+                    seen.add(stays)
+                    assert stays == (tiles[array, place] == 1) or not fits(layer, chunk, mapping)
+    assert seen == {True, False}
+
+
+def test_traffic_of_a_layer_by_where_its_tensors_are():
+    layers, tensors = tensors_of(build("mobilenet_v2", Request((96, 96, 3), 1.0, 10)).network)
+    number = next(n for n, layer in enumerate(layers) if layer.residual)
+    layer = layers[number]
+    read, added = (output_words(layers[tensors.numbers[name]]) for name in (layer.input, layer.residual))
+    assert tensors.traffic(number, set()) == (0, read + added, 0)
+    assert tensors.traffic(number, {layer.residual}) == (added, read, 0)
+    assert tensors.traffic(number, {layer.name, layer.input}) == (read, added, output_words(layer))
+    assert tensors.traffic(0, set())[0] == 96 * 96
 
 
 def test_smaller_splits_of_the_bandwidth_come_first():

@@ -12,7 +12,9 @@ from dna.compile.compiler import compile
 from dna.compile.lowering import lower
 from dna.cost.schedule import schedule
 from dna.errors import UserError
-from dna.search.finish import finish
+from dna.network.layer import Layer
+from dna.network.network import Network
+from dna.search.finish import _Finish, finish
 from dna.search.goal import Fastest, Goal, Limit
 from dna.search.moves import PHASES, Situation, rebalanced
 from dna.search.point import Point
@@ -83,6 +85,30 @@ def test_every_change_keeps_within_the_board_or_says_why_not() -> None:
     assert len(names) == len(set(names)) > 10
     for kind in ("shares balanced", "port", "link", "layer", "chunk", "frames per pass"):
         assert any(kind in name for name in names), kind
+
+
+def test_groups_that_alternate_let_a_chunk_write_while_another_reads() -> None:
+    """The first layer goes through all frames for each tile of weights: what is read of one group holds it up."""
+    layers = Layer("one", "fc", "input", 512, 1, 1, 1024, (1, 1)), Layer("two", "fc", "one", 1024, 1, 1, 512, (1, 1))
+    network = Network("two", layers)
+    chunk = replace(MIXING, residual=False, weight_words=256, input_words=64)
+    point = Point((chunk, chunk), (2, 2), (0, 1), frames=2)
+    found = rebalanced(network, point, BOARD)
+    program = compile(network, blank_weights(network), found.accelerator, found.mapping)
+    situation = Situation(network, BOARD, point, found, schedule(program, found.memories(BOARD), 3))
+    (change,) = situation.alternates()
+    assert (change.point.frames, set(change.point.batches)) == (4, {2})
+    before, now = (settled(network, realised, BOARD).cycles for realised in (found, change.make()))
+    assert now < 0.65 * before
+    alone = replace(situation, point=ONE)
+    assert not list(alone.alternates()) and not list(replace(situation, point=replace(point, frames=8)).alternates())
+
+
+def test_no_change_begins_that_would_end_too_late() -> None:
+    state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
+    assert not state._late(Situation.fills)
+    state.slowest = 101
+    assert state._late(Situation.fills) and not state._late(Situation.exchanges)
 
 
 def test_fills_use_block_ram_that_is_left_many_buffers_at_once() -> None:
