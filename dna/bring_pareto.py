@@ -55,10 +55,7 @@ def bring_pareto(run: Run, watch: Watch, loaded: Loaded | None = None) -> Writte
         raise UserError(f"{folder} exists already: the search is done; start a new one")
     board = load_board(request.board)
     run.search.mkdir(parents=True, exist_ok=True)
-    with clock.measure("quantisation"):
-        watch("quantisation", 0.0)
-        integers = quantised(run, request, loaded)
-        watch("quantisation", 1.0)
+    integers = quantised(run, request, loaded, watch, clock)
     with clock.measure("accelerators"):
         watch("accelerators", 0.0)
         budget = Budget(seconds=60 * request.minutes, watch=lambda fraction: watch("accelerators", fraction))
