@@ -38,6 +38,23 @@ def link_pairs(plan: Plan, on_chip: Collection[str]) -> dict[Pair, tuple[str, ..
 
 def link_needs(plan: Plan, on_chip: Collection[str]) -> dict[Pair, int]:
     """By link, the words that it takes if links hold up no chunk and what is read is read as early as it can be."""
+    return {pair: bank.largest for pair, bank in _filled(plan, on_chip).items()}
+
+
+def in_the_way(plan: Plan, on_chip: Collection[str], pair: Pair) -> list[str]:
+    """The tensors that lie in a link when it takes most words: without any other, it takes as many."""
+    first, end = _filled(plan, on_chip)[pair].peak
+    tensors, _ = plan.place(on_chip)
+    starts = {name: tensors[name].frame_addresses for name in link_pairs(plan, on_chip)[pair]}
+    return [
+        name
+        for name, frames in starts.items()
+        if any(first < start + frame_words(plan, name) and start < end for start in frames)
+    ]
+
+
+def _filled(plan: Plan, on_chip: Collection[str]) -> dict[Pair, _Unread]:
+    """Links after a pass without limits."""
     pairs = link_pairs(plan, on_chip)
     tensors, _ = plan.place(on_chip)
     unread = {pair: _Unread(plan, tensors, *pair, set(names)) for pair, names in pairs.items()}
@@ -49,7 +66,7 @@ def link_needs(plan: Plan, on_chip: Collection[str]) -> dict[Pair, int]:
         else:
             for bank in of_chunk[chunk]:
                 bank.store(access, fetched)
-    return {pair: bank.largest for pair, bank in unread.items()}
+    return unread
 
 
 def _readers_first(plan: Plan) -> Iterator[tuple[int, Access | None]]:
@@ -162,7 +179,12 @@ class _Unread:
         self._before = [n for n, _ in loads]
         firsts = [_span(tensors[access.tensor], access)[0] for _, access in loads]
         self._oldest = list(accumulate(reversed(firsts), min))[::-1]
-        self.largest = 1
+        self.peak = 0, 1
+        """First word and the one behind the last when it takes most."""
+
+    @property
+    def largest(self) -> int:
+        return self.peak[1] - self.peak[0]
 
     def store(self, access: Access, fetched: Sequence[int]) -> None:
         """`fetched`: LOADs that each chunk has done."""
@@ -171,7 +193,8 @@ class _Unread:
             done = bisect_left(self._before, fetched[self._reader])
             if done < len(self._oldest):
                 first = min(first, self._oldest[done])
-            self.largest = max(self.largest, end - first)
+            if end - first > self.largest:
+                self.peak = first, end
 
 
 def _span(tensor: Tensor, access: Access) -> tuple[int, int]:

@@ -19,7 +19,7 @@ from dna.cost.packed import packed, schedule_packed
 from dna.cost.resources import accelerator_resources
 from dna.errors import UserError
 from dna.network.network import Network
-from dna.search.links import Pair, frame_words, link_needs, link_pairs, sized
+from dna.search.links import Pair, frame_words, in_the_way, link_needs, sized
 from dna.search.outline import outline, plan_of
 from dna.search.point import Point
 from dna.search.point_mappings import CHOICES, Mapper, Ports
@@ -167,7 +167,7 @@ def _linked(plan: Plan, mapping: Mapping, blocks: int, least: int) -> tuple[Acce
 
 
 def _least_useful(plan: Plan, on_chip: frozenset[str], needs: dict[Pair, int]) -> str:
-    """The tensor of the largest link without which most words are saved for the traffic that it adds."""
+    """The tensor in the largest link without which most words are saved for the traffic that it adds."""
     pair = max(needs, key=lambda pair: (needs[pair], pair))
     traffic = words_by_tensor(plan)
 
@@ -176,7 +176,7 @@ def _least_useful(plan: Plan, on_chip: frozenset[str], needs: dict[Pair, int]) -
         size = frame_words(plan, name)
         return (needs[pair] - without) / traffic[name], size / traffic[name], name
 
-    return max(link_pairs(plan, on_chip)[pair], key=worth)
+    return max(in_the_way(plan, on_chip, pair), key=worth)
 
 
 def words_by_tensor(plan: Plan) -> dict[str, int]:
