@@ -34,6 +34,7 @@ from dna.search.problem import Budget
 from dna.search.realise import one_frame_latency
 from dna.search.refine import blank_weights
 from dna.search.searched import SEARCHED_CHUNKS, searched
+from dna.search.stage_points import varied
 
 METHODS = (*SEARCHERS, "exact")
 """How points are proposed."""
@@ -247,7 +248,8 @@ def _exact(task: Task, budget: Budget) -> tuple[list[Point], Found]:
         best = propose(task.network, task.within, budget, goal=goal, max_chunks=numbers[-1])
     except UserError:
         return [], Found("exact", 0, time.perf_counter() - started, float("inf"))
-    points = [point for point in best.points if len(point.chunks) in numbers]
+    ranked = varied(best.points, best.intervals) if task.fastest else best.points
+    points = [point for point in ranked if len(point.chunks) in numbers]
     cost = min(best.intervals, default=float("inf"))
     seconds = time.perf_counter() - started
     if not task.fastest:

@@ -169,7 +169,8 @@ class _Finish:
                 made = self._through(Situation.divisions, made, set(), FIRST)
                 if self.evaluations < FIRST / 2 * self.budget.evaluations:  # many, which take next to no time
                     made = self._through(Situation.exchanges, made, set(), FIRST)
-                for phase in (Situation.remaps, Situation.fills):
+                hopeful = all(made.key < (other.key[0], CLOSE * other.key[1], 0) for other in found)
+                for phase in (Situation.remaps, Situation.fills) if hopeful else ():
                     for change in islice(phase(self._situation(made)), 1 if self._used() < FIRST else 0):
                         made = self._better(made, change)
                 found.append(made)

@@ -8,6 +8,9 @@ from math import ceil
 from dna.search.point import Point
 from dna.search.stage_kinds import Part
 
+NEAR = 1.1
+"""Points whose cycles are within this factor are tried for how they differ; the price model is not that good."""
+
 
 def point_of(parts: Sequence[Part], layers: int, frames: int, words: float) -> Point:
     """The parts' chunks, one after the other; shares for at most `words` per cycle of all ports."""
@@ -45,6 +48,17 @@ def _shares(ports: Sequence[int], wanted: Sequence[float], words: float) -> tupl
         if missed(chunk) > 1 + 1e-9 and fewer and others + ports[chunk] / fewer <= words + 1e-9:
             shares[chunk] = fewer
     return tuple(shares)
+
+
+def varied(points: Sequence[Point], intervals: Sequence[float]) -> list[Point]:
+    """The points in an order in which the first few differ: of those within `NEAR` of the least cycles the best of each
+    assignment, then the second of each, and so on; then the others alike."""
+    seen: dict[object, int] = {}
+    keys = []
+    for point, interval in zip(points, intervals, strict=True):
+        seen[point.assignment] = seen.get(point.assignment, 0) + 1
+        keys.append((interval > NEAR * min(intervals), seen[point.assignment], interval))
+    return [points[n] for n in sorted(range(len(points)), key=lambda n: keys[n])]
 
 
 def diverse(found: Sequence[tuple[float, Point]], count: int) -> list[tuple[float, Point]]:

@@ -19,10 +19,12 @@ from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.partition import undominated
 from dna.search.pipeline import pipeline_problem
 from dna.search.pipeline_space import pipeline_space
+from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.realise import realise, settled
 from dna.search.space import default_space
 from dna.search.stage_kinds import ROUTABLE, Choices, Limits, Mixed, Part, Prices
+from dna.search.stage_points import varied
 from dna.search.stage_prices import Key, chunk_prices
 from dna.search.stage_search import StageSpace, solve
 from dna.search.stages import Mode, StageTables, dsp_menu, lut_menu
@@ -235,3 +237,14 @@ def test_folds_that_pay():
     assert folds(build("resnet50").network) == [2]
     assert folds(build("vgg16").network) == [1], "a stride of one leaves nothing to fold"
     assert set(folds(build("alexnet").network)) <= {1, 2, 4} and 2 in folds(build("alexnet").network)
+
+
+def test_points_that_differ_come_first():
+    chunk = Chunk(16, 4, 4, 8, 512, 512, 64, 512)
+    a, b, c = ((0, 0, 1), (0, 1, 1), (0, 1, 2))
+    points = [
+        Point((chunk,) * (1 + max(which)), (4,) * (1 + max(which)), which, frames=n)
+        for n, which in enumerate((a, a, b, a, c, b), 1)
+    ]
+    assert [point.frames for point in varied(points, [100, 101, 102, 103, 120, 121])] == [1, 3, 2, 4, 5, 6]
+    assert varied([], []) == []
