@@ -90,7 +90,8 @@ def finish(
     budget: Budget = BUDGET,
     watch: Callable[[float], None] | None = None,
 ) -> Finished:
-    """Schedules the points in order, then improves the best; never worse than the best point.
+    """Schedules the points in order, then improves the best, and with time left the others; never worse than the best
+    point.
 
     A schedule of the network is an evaluation; deterministic where evaluations alone are limited. `watch` is told the
     part of the budget that is used. UserError, with the first reason, if no point can be realised.
@@ -133,7 +134,16 @@ class _Finish:
     best_key: tuple[float, float, float] = (math.inf,) * 3
 
     def run(self, points: Sequence[Point]) -> Finished:
-        best = self._finalist(self._first(points))
+        found = self._first(points)
+        best = self._improved(self._finalist(found))
+        for other in found[1:]:
+            if self._used() < 1:
+                best = min(best, self._improved(other), key=lambda candidate: candidate.key)
+        self._tell(1.0)
+        return self._finished(best)
+
+    def _improved(self, best: Candidate) -> Candidate:
+        """The best after changes of all kinds, until none is any good or the budget is spent."""
         improved = True
         while improved and self._used() < 1:
             improved = False
@@ -141,8 +151,7 @@ class _Finish:
             for phase in PHASES:
                 better = self._through(phase, best, tried, 1)
                 improved, best = improved or better is not best, better
-        self._tell(1.0)
-        return self._finished(best)
+        return best
 
     def _first(self, points: Sequence[Point]) -> list[Candidate]:
         """The points with their best shares and full block RAM, as far as the budget reaches; best first.

@@ -27,7 +27,7 @@ BEAMS = (400, 4000)
 """States per prefix: while good points are looked for, and for the proof that there are no better ones."""
 KEPT = 16
 """Covers of an interval that become points."""
-FINE = 1.01
+FINE = 1.005
 """Ratio of two intervals that count as equal."""
 BELOW = 1 - 1e-9
 """Part of an interval that counts as less."""
