@@ -94,7 +94,7 @@ def propose(
     *,
     goal: Goal | None = None,
     max_chunks: int = 4,
-    frames: int = 4,
+    frames: int = 8,
     count: int = 12,
     watch: Callable[[float], None] = lambda fraction: None,
 ) -> Proposals:

@@ -251,12 +251,16 @@ class Situation:
         return [(index, name) for _, index, name in sorted(wanted, key=lambda entry: (-entry[0], entry[1], entry[2]))]
 
     def alternates(self) -> Iterator[Change]:
-        """Twice the frames per pass and no more per weight load: what goes through memory has room for two groups of
-        frames, of which one is written while the other is read."""
+        """Two groups of frames per pass, of which one is written in memory while the other is read: twice the frames, or
+        half of them per weight load where that would be too many."""
         point = self.point
-        if len(point.chunks) > 1 and 2 * point.frames <= FRAMES[-1]:
+        if len(point.chunks) > 1:
             batches = point.batches or (point.frames,) * len(point.assignment)
-            yield self.at("groups that alternate", replace(point, frames=2 * point.frames, batches=batches))
+            if 2 * point.frames <= FRAMES[-1]:
+                yield self.at("groups that alternate", replace(point, frames=2 * point.frames, batches=batches))
+            elif point.frames in batches:
+                halves = tuple(min(batch, point.frames // 2) for batch in batches)
+                yield self.at("groups that alternate", replace(point, batches=halves))
 
     def batches(self) -> Iterator[Change]:
         """More or fewer frames per weight load, for all layers."""
