@@ -251,8 +251,8 @@ class Situation:
         return [(index, name) for _, index, name in sorted(wanted, key=lambda entry: (-entry[0], entry[1], entry[2]))]
 
     def alternates(self) -> Iterator[Change]:
-        """Two groups of frames per pass, of which one is written in memory while the other is read: twice the frames, or
-        half of them per weight load where that would be too many."""
+        """Two groups of frames per pass, of which one is written in memory while the other is read: twice the frames,
+        or half of them per weight load where that would be too many."""
         point = self.point
         if len(point.chunks) > 1:
             batches = point.batches or (point.frames,) * len(point.assignment)

@@ -100,8 +100,10 @@ def test_groups_that_alternate_let_a_chunk_write_while_another_reads() -> None:
     assert (change.point.frames, set(change.point.batches)) == (4, {2})
     before, now = (settled(network, realised, BOARD).cycles for realised in (found, change.make()))
     assert now < 0.65 * before
-    alone = replace(situation, point=ONE)
-    assert not list(alone.alternates()) and not list(replace(situation, point=replace(point, frames=8)).alternates())
+    (halves,) = replace(situation, point=replace(point, frames=8)).alternates()
+    assert (halves.point.frames, halves.point.batches) == (8, (4, 4))
+    assert not list(replace(situation, point=halves.point).alternates())
+    assert not list(replace(situation, point=ONE).alternates())
 
 
 def test_no_change_begins_that_would_end_too_late() -> None:
