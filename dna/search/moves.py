@@ -40,6 +40,8 @@ PARAM_WORDS = 512
 DROPPED = 2
 """Tensors that a change may send back to memory. Each takes a second to find, and one that sends more rarely pays."""
 FRAMES = (1, 2, 4, 8)
+MOST_FRAMES = 16
+"""Of a pass with two groups of frames: each weight is then still read for eight frames, as with one group."""
 
 
 @dataclass(frozen=True)
@@ -252,15 +254,15 @@ class Situation:
 
     def alternates(self) -> Iterator[Change]:
         """Two groups of frames per pass, of which one is written in memory while the other is read: twice the frames,
-        or half of them per weight load where that would be too many."""
+        or half of them per weight load."""
         point = self.point
         if len(point.chunks) > 1:
             batches = point.batches or (point.frames,) * len(point.assignment)
-            if 2 * point.frames <= FRAMES[-1]:
+            if 2 * point.frames <= MOST_FRAMES:
                 yield self.at("groups that alternate", replace(point, frames=2 * point.frames, batches=batches))
-            elif point.frames in batches:
+            if point.frames > 1 and point.frames in batches:
                 halves = tuple(min(batch, point.frames // 2) for batch in batches)
-                yield self.at("groups that alternate", replace(point, batches=halves))
+                yield self.at("halves that alternate", replace(point, batches=halves))
 
     def batches(self) -> Iterator[Change]:
         """More or fewer frames per weight load, for all layers."""

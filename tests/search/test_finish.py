@@ -96,13 +96,16 @@ def test_groups_that_alternate_let_a_chunk_write_while_another_reads() -> None:
     found = rebalanced(network, point, BOARD)
     program = compile(network, blank_weights(network), found.accelerator, found.mapping)
     situation = Situation(network, BOARD, point, found, schedule(program, found.memories(BOARD), 3))
-    (change,) = situation.alternates()
+    change, halves = situation.alternates()
+    assert (halves.point.frames, set(halves.point.batches)) == (2, {1})
     assert (change.point.frames, set(change.point.batches)) == (4, {2})
     before, now = (settled(network, realised, BOARD).cycles for realised in (found, change.make()))
     assert now < 0.65 * before
-    (halves,) = replace(situation, point=replace(point, frames=8)).alternates()
-    assert (halves.point.frames, halves.point.batches) == (8, (4, 4))
+    (halves,) = replace(situation, point=replace(point, frames=16)).alternates()
+    assert (halves.point.frames, halves.point.batches) == (16, (8, 8))
     assert not list(replace(situation, point=halves.point).alternates())
+    (more,) = replace(situation, point=replace(point, frames=1)).alternates()
+    assert more.point.frames == 2
     assert not list(replace(situation, point=ONE).alternates())
 
 
