@@ -2,7 +2,8 @@
 
 A block between `<!-- results: NAME NAME -->` and `<!-- end results -->` becomes a table of
 `benchmarks/results/NAME.json`: all of its rows, or, of a benchmark with many, those that have a bar. `NAME:WORD` takes
-those that have a bar and WORD in their name, `NAME/WORD` all that have WORD in their name.
+those that have a bar and WORD in their name, `NAME/WORD` all that have WORD in their name; `NAME@WORD` puts those into
+one line for each network and board, with one column for each method.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from benchmarks.common import RESULTS, ROOT, read
 from dna.runs import write_atomically
 
-BLOCK = re.compile(r"(<!-- results: (?P<names>[A-Za-z0-9_:/, ]+) -->\n)(?P<body>.*?)(<!-- end results -->)", re.DOTALL)
+BLOCK = re.compile(r"(<!-- results: (?P<names>[A-Za-z0-9_:/@, ]+) -->\n)(?P<body>.*?)(<!-- end results -->)", re.DOTALL)
 MOST_ROWS = 12
 HEAD = "| measured by | figure | measured | claimed | holds |\n| --- | --- | ---: | --- | --- |\n"
 
@@ -33,12 +34,15 @@ def filled(text: str, results: Path = RESULTS) -> str:
 
 def table(names: list[str], results: Path = RESULTS) -> str:
     """A Markdown table, and under it where and when each benchmark was run."""
-    lines, sources = [], []
+    head, lines, sources = HEAD, [], []
     for given in names:
-        name, sign, word = (re.split("([:/])", given, maxsplit=1) + ["", ""])[:3]
+        name, sign, word = (re.split("([:/@])", given, maxsplit=1) + ["", ""])[:3]
         content = read(name, results)
         rows = content["rows"]
-        if sign == "/":
+        if sign == "@":
+            head, *lines = _by_method([row for row in rows if word in row["name"]])
+            rows = []
+        elif sign == "/":
             rows = [row for row in rows if word in row["name"]]
         elif word:
             rows = [row for row in rows if "bar" in row and word in row["name"]]
@@ -46,7 +50,30 @@ def table(names: list[str], results: Path = RESULTS) -> str:
             rows = [row for row in rows if "bar" in row] or rows[:MOST_ROWS]
         lines += [_line(name, row) for row in rows]
         sources.append(f"`{content['command']}`: {content['date']}, commit {content['commit']}, {content['machine']}.")
-    return HEAD + "\n".join(lines) + "\n\n" + "  \n".join(dict.fromkeys(sources)) + "\n"
+    return head + "\n".join(lines) + "\n\n" + "  \n".join(dict.fromkeys(sources)) + "\n"
+
+
+def _by_method(rows: list[dict[str, Any]]) -> list[str]:
+    """Head and lines of a table of networks and boards by method; the best of each line is marked."""
+    rows = [row for row in rows if "method" in row]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    head = f"| network | board | {' | '.join(methods)} |\n| --- | --- |{' ---: |' * len(methods)}\n"
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        found.setdefault((row["network"], row["board"]), {})[row["method"]] = row
+    lines = []
+    for (network, board), line in found.items():
+        best = max(row["value"] for row in line.values())
+        cells = [_cell(line.get(method), best) for method in methods]
+        lines.append(f"| {network} | {board} | {' | '.join(cells)} |")
+    return [head, *lines]
+
+
+def _cell(row: Mapping[str, Any] | None, best: float) -> str:
+    if row is None:
+        return ""
+    text = shown(row["value"], row["unit"])
+    return f"**{text}**" if row["value"] == best else text
 
 
 def _line(benchmark: str, row: Mapping[str, Any]) -> str:

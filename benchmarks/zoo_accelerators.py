@@ -12,6 +12,7 @@ that an interrupted run can go on (`--again`: all anew). Run it on a quiet machi
 from __future__ import annotations
 
 import argparse
+import statistics
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -159,7 +160,19 @@ def summary(rows: Sequence[Row]) -> list[Row]:
             better = sum(ratio > 1 for ratio in ratios)
             found.append(Row(f"{method}: frames/s over the default's, mean", mean, "", "", {"tasks": len(both)}))
             found.append(Row(f"{method}: faster than the default", better, "", "", {"tasks": len(both)}))
-    return found
+    return [*found, *slowest(rows)]
+
+
+def slowest(rows: Sequence[Row]) -> list[Row]:
+    """The longest search of each method."""
+    seconds: dict[str, list[float]] = {}
+    for row in rows:
+        if row.name.endswith(": seconds"):
+            seconds.setdefault(row.extra["method"], []).append(float(row.value))
+    return [
+        Row(f"{method}: slowest search", max(values), "s", "", {"median": statistics.median(values)})
+        for method, values in seconds.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -46,6 +46,15 @@ def test_a_word_takes_the_rows_that_have_it(results):
     assert "pool:, difference" in tables.filled(text, results)
 
 
+def test_methods_stand_side_by_side_and_the_best_is_marked(results):
+    figures = [("a", "x", "fast", 2000.0), ("a", "x", "slow", 0.5), ("b", "x", "slow", 12.34)]
+    rows = [Row(f"{n}, {m}: rate", v, extra={"network": n, "board": b, "method": m}) for n, b, m, v in figures]
+    write("many", [*rows, Row("mean rate", 3)], results)
+    text = tables.filled("<!-- results: many@rate -->\n<!-- end results -->", results)
+    assert "| network | board | fast | slow |\n| --- | --- | ---: | ---: |\n" in text
+    assert "| a | x | **2 000** | 0.5 |\n| b | x |  | **12.3** |\n" in text and "mean" not in text
+
+
 def test_blocks_are_replaced_and_the_rest_is_left_alone(results):
     text = "before\n<!-- results: demo -->\nSTALE\n<!-- end results -->\nafter | 98 %\n"
     once = tables.filled(text, results)

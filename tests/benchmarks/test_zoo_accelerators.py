@@ -1,6 +1,7 @@
 """Rows of the zoo's accelerators: what is claimed, what is summed up, and that a run goes on where it stopped."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,12 @@ def test_methods_are_summed_up_over_what_the_default_did_too():
         "random: frames/s over the default's, mean": (1.0, 2),
         "random: faster than the default": (1, 2),
     }
+
+
+def test_the_longest_search_of_each_method_is_named():
+    seconds = [replace(row("a", "random", 80), name="a: seconds", value=value) for value in (50.0, 61.0)]
+    (slowest,) = summary(seconds)
+    assert (slowest.name, slowest.value, slowest.extra["median"]) == ("random: slowest search", 61.0, 55.5)
 
 
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
