@@ -33,7 +33,7 @@ from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.realise import one_frame_latency
 from dna.search.refine import blank_weights
-from dna.search.searched import SEARCHED_CHUNKS, searched
+from dna.search.searched import SEARCHED_CHUNKS, placeable, searched
 from dna.search.stage_points import varied
 
 METHODS = (*SEARCHERS, "exact")
@@ -113,6 +113,11 @@ class Task:
             allowed = int(limits["bandwidth"] / (self.board.cycles_per_second * 1e-9))
             most["dram_bytes"] = max(1, min(allowed, int(self.board.carried)))
         return replace(self.board, **most)
+
+    def check(self, point: Point) -> None:
+        """UserError where the point does not keep the constraints."""
+        if not self.constraints.plain:
+            self.constraints.check(point, lower(self.network).layers, placeable(self.network))
 
     @property
     def one_chunk(self) -> bool:
@@ -274,10 +279,10 @@ def _sampled(task: Task, method: str | None, budget: Budget, seed: int) -> tuple
 
 
 def _finished(task: Task, points: Sequence[Point], budget: Budget) -> Finished | Kept:
-    """The best point by the exact schedule, improved by it where nothing of it is given."""
-    if task.constraints.plain:
-        return finish(task.network, points, task.within, task.goal, budget, budget.watch)
-    return settle(task.network, points, task.within, task.goal, budget, task.constraints)
+    """The best point by the exact schedule, improved by it in all that is not given."""
+    if task.constraints.fixed:
+        return settle(task.network, points, task.within, task.goal, budget, task.constraints)
+    return finish(task.network, points, task.within, task.goal, budget, budget.watch, task.check)
 
 
 def _solved(task: Task, done: Finished | Kept, found: Found, notices: tuple[str, ...]) -> Solved:

@@ -19,6 +19,7 @@ from dna.search.cuts import bounds
 from dna.search.goal import CONSTRAINED, FIGURES, Goal, Limit
 from dna.search.pipeline_lists import Assignment, BatchPer
 from dna.search.pipeline_space import SHARES, PipelineSpace
+from dna.search.point import Point
 from dna.search.space import Space
 
 Values = tuple[int, ...]
@@ -68,6 +69,12 @@ class Constraints:
         return not set(self.keys) - {"chunks", "limits", "board_share"}
 
     @property
+    def fixed(self) -> bool:
+        """Whether a whole part of the design is given: accelerator, mapping, or what each port of a chunk takes."""
+        shares = any(SHARE in given for given in (self.every, *self.each.values()))
+        return self.accelerator is not None or self.mapping is not None or shares
+
+    @property
     def one_chunk(self) -> bool:
         """Whether a single chunk may be the answer, and nothing but parameters of it is given."""
         alone = not set(self.keys) - {"chunks", "every", "each", "limits", "board_share"}
@@ -107,6 +114,29 @@ class Constraints:
         given = self.lists(number)
         values = chunk.integers
         return all(values[name] in given[name] for name in given if name not in (SHARE, "residual"))
+
+    def check(self, point: Point, layers: Sequence[Layer], tensors: Sequence[str]) -> None:
+        """UserError, with the key, where a point does not keep what is given of chunks, layers, frames and places.
+
+        `tensors`: those that may be on chip.
+        """
+        count = len(point.chunks)
+        if count not in self.numbers(count):
+            raise self.error("chunks", f"{count} are not asked for")
+        for number, chunk in enumerate(point.chunks):
+            if not self.allows(chunk, number):
+                raise self.error("each", f"chunk {number} has other parameters")
+        for layer, number, home in zip(layers, point.assignment, self.homes(layers, count), strict=False):
+            if number not in home:
+                raise self.error("layers", f"'{layer.name}' is on chunk {number}")
+        for name, place in zip(tensors, self.places(tensors), strict=True):
+            if int(name in point.on_chip) not in place:
+                key, why = ("in_memory", "is on chip") if name in point.on_chip else ("on_chip", "has no room on chip")
+                raise self.error(key, f"tensor '{name}' {why}")
+        if self.frames and point.frames not in self.frames:
+            raise self.error("frames", f"a pass of {point.frames}")
+        if self.batch and any(point.batch(number) not in self.batch for number in range(len(layers))):
+            raise self.error("batch", "other frames per weight load")
 
     def chunk_space(self, space: Space, chunk: int | None = None) -> Space:
         """The part of a space that is left for a chunk; given values that are not in its lists are added."""

@@ -12,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import overload
@@ -89,15 +89,17 @@ def finish(
     goal: Goal | None = None,
     budget: Budget = BUDGET,
     watch: Callable[[float], None] | None = None,
+    check: Callable[[Point], None] = lambda point: None,
 ) -> Finished:
     """Schedules the points in order, then improves the best, and with time left the others; never worse than the best
     point.
 
     A schedule of the network is an evaluation; deterministic where evaluations alone are limited. `watch` is told the
-    part of the budget that is used. UserError, with the first reason, if no point can be realised.
+    part of the budget that is used; `check` raises UserError for points that are not to be. UserError, with the first
+    reason, if no point can be realised.
     """
     with _few_collections():
-        return _Finish(network, board, goal or Fastest(), budget, watch).run(points)
+        return _Finish(network, board, goal or Fastest(), budget, watch, check).run(points)
 
 
 @contextmanager
@@ -121,6 +123,7 @@ class _Finish:
     goal: Goal
     budget: Budget
     watch: Callable[[float], None] | None
+    check: Callable[[Point], None] = lambda point: None
     evaluations: int = 0
     started: float = field(default_factory=time.perf_counter)
     programs: dict[tuple[Accelerator, Mapping], Packed] = field(default_factory=dict)
@@ -254,7 +257,10 @@ class _Finish:
         """The better one of `best` and what the change gives, if that compiles."""
         began = time.perf_counter()
         try:
-            tried = self._candidate(change.make(), change.point)
+            self.check(change.point)
+            realised = change.make()
+            self.check(replace(change.point, on_chip=realised.mapping.on_chip))
+            tried = self._candidate(realised, change.point)
         except UserError as problem:
             if change.name == "point":
                 self.failed.append(str(problem))

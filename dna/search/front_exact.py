@@ -1,7 +1,7 @@
 """A Pareto set by the exact schedule: designs of the closed form, realised, scheduled, and only the undominated kept.
 
-Where nothing of the designs is given and time is left, each one is finished as a single design would be
-(`dna.search.finish`), under the limit that none of its other objectives gets worse.
+Where time is left, each one is finished as a single design would be (`dna.search.finish`), under the limit that none of
+its other objectives gets worse.
 """
 
 from __future__ import annotations
@@ -219,7 +219,7 @@ class _Exact:
                 continue
             done += self._scheduled(candidate)
             self._tell(1 - self.left / self.seconds)
-        if self.task.constraints.plain and any(name in MINIMISED for name in self.names):
+        if not self.task.constraints.fixed and any(name in MINIMISED for name in self.names):
             done += self._finished(_undominated(self.names, done)[0])
         return done
 
@@ -256,10 +256,12 @@ class _Exact:
 
 
 def _realised(task: Task, point: Point) -> Realised:
-    if task.constraints.plain:
-        return realise(task.network, point, task.board, CHOICES)
-    one = Budget(evaluations=1)
-    return settle(task.network, [point], task.within, task.goal, one, task.constraints).realised
+    if task.constraints.fixed:
+        one = Budget(evaluations=1)
+        return settle(task.network, [point], task.within, task.goal, one, task.constraints).realised
+    realised = realise(task.network, point, task.board, CHOICES)
+    task.check(replace(point, on_chip=realised.mapping.on_chip))
+    return realised
 
 
 def _judged(
@@ -291,7 +293,7 @@ def _finished(task: Task, names: tuple[str, ...], before: FrontPoint, seconds: f
     goal = Goal(MINIMISED[name], tuple(limits))
     try:
         budget = Budget(evaluations=FINISHING, seconds=seconds)
-        done = finish(task.network, [before.point], task.within, goal, budget)
+        done = finish(task.network, [before.point], task.within, goal, budget, check=task.check)
         return [_judged(task, names, done.point, done.realised, before.predicted)]
     except UserError:
         return []

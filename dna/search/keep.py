@@ -1,4 +1,4 @@
-"""Points by the exact schedule where some of the design is given: nothing of that is changed."""
+"""Points by the exact schedule where a whole part of the design is given: accelerator, mapping or shares stay."""
 
 from __future__ import annotations
 

@@ -77,6 +77,16 @@ def test_layers_tensors_and_batches_are_kept():
     assert solved.mapping.frames == 2 and set(solved.mapping.batches) == {1}
 
 
+def test_a_design_is_improved_in_what_is_not_given(monkeypatch):
+    given = {"chunks": 2, "layers": {"[ab]": 0, "[cd]": 1}, "each": {0: {"oc": 16, "ic": 1, "px": 2}}}
+    better = solved_for(given)
+    check_solved(better)
+    assert (better.accelerator.chunks[0].px, better.mapping.chunks) == (2, (0, 0, 1, 1))
+    monkeypatch.setattr(Constraints, "fixed", True)
+    proposed = solved_for(given)
+    assert proposed.found.cost == better.found.cost and better.cycles < proposed.cycles
+
+
 def saved(tmp_path):
     narrow = {"ports": 1, "port_bytes": 8, "residual": False}
     accelerator = Accelerator((Chunk(oc=16, ic=1, px=2, **narrow), Chunk(oc=16, ic=1, px=1, **narrow)))

@@ -1,5 +1,6 @@
 """Constraints: what is left of the space and the goal, and one line for what is wrong."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from dna.network.zoo import Request, build
 from dna.search.constraints import Constraints
 from dna.search.constraints_file import absolute, constraints_of, parse_chunks, read_constraints
 from dna.search.goal import Fastest, Limit
+from dna.search.point import Point
 from dna.search.refine import blank_weights
 from dna.search.space import whole_space
 
@@ -87,6 +89,32 @@ def test_places_frames_and_batches():
     assert plain.on_chip[:, 0].all() and not plain.on_chip[:, 1:3].any() and plain.on_chip[:, 3].any()
     assert set(plain.frames.tolist()) == {4} and set(plain.batches.flatten().tolist()) == {1, 4}
     assert left({"batch": 2}, frames=(1, 2, 4)).frames == (2, 4)
+
+
+POINT = Point((Chunk(), Chunk(px=4)), (2, 2), (0,) * 5 + (1,) * (len(LAYERS) - 5), 4, (), frozenset(TENSORS[:2]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"chunks": 2, "each": {1: {"px": [2, 4]}}, "frames": 4, "batch": [2, 4], "on_chip": TENSORS[0]}, None),
+        ({"chunks": [1, 3]}, "chunks: 2 are not asked for"),
+        ({"each": {1: {"px": 2}}}, "each: chunk 1 has other parameters"),
+        ({"layers": {LAYERS[5].name: 0}}, f"layers: '{LAYERS[5].name}' is on chunk 1"),
+        ({"on_chip": TENSORS[2]}, f"on_chip: tensor '{TENSORS[2]}' has no room on chip"),
+        ({"in_memory": TENSORS[1:3]}, f"in_memory: tensor '{TENSORS[1]}' is on chip"),
+        ({"frames": [1, 2]}, "frames: a pass of 4"),
+        ({"batch": 1}, "batch: other frames per weight load"),
+    ],
+)
+def test_a_point_keeps_what_is_given(content, message):
+    given = constraints_of(content)
+    assert not given.fixed
+    if message is None:
+        given.check(POINT, LAYERS, TENSORS)
+        return
+    with pytest.raises(UserError, match=f"constraints: {re.escape(message)}$"):
+        given.check(POINT, LAYERS, TENSORS)
 
 
 def test_limits_and_a_share_of_the_board_are_limits_of_the_goal():

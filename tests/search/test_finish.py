@@ -48,6 +48,19 @@ def test_the_best_point_is_improved_and_figures_are_those_of_the_program() -> No
     assert (again.realised, again.trace) == (found.realised, found.trace)
 
 
+def test_nothing_is_changed_that_is_not_to_be() -> None:
+    def check(point: Point) -> None:
+        if point.chunks != POINT.chunks or point.on_chip != POINT.on_chip:
+            raise UserError("no")
+
+    before = settled(NETWORK, realise(NETWORK, POINT, BOARD), BOARD).cycles
+    found = finish(NETWORK, [ONE, POINT], BOARD, Fastest(), SHORT, check=check)
+    assert found.point.chunks == POINT.chunks and found.realised.mapping.on_chip == POINT.on_chip
+    assert found.settled.cycles < before and found.failed == ("no",)
+    with pytest.raises(UserError, match="^no$"):
+        finish(NETWORK, [ONE], BOARD, check=check)
+
+
 def test_a_point_that_cannot_be_realised_is_left_out_with_its_reason() -> None:
     tiny = replace(POINT, chunks=(MIXING, MIXING, replace(MIXING, weight_words=16)), on_chip=frozenset())
     found = finish(NETWORK, [tiny, ONE], BOARD, Fastest(), Budget(evaluations=2))
