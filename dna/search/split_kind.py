@@ -104,20 +104,33 @@ class Split:
         for one, split in enumerate(MAIN_SPLITS):
             before = np.stack([self._before(s.first, s.depthwise, split) for s in self.segments])
             behind = np.stack([self._cycles(s.end - 1, split) for s in self.segments])
+            # A band must be there before the depthwise layer begins, and is left to do when it ends.
+            begun = np.stack([self._begun(s, split) for s in self.segments])
+            left = behind * self._last_band[:, None]
+            exposed = (begun + left).astype(np.int64)
             for bank, (ahead, last) in sides.items():
                 each = np.maximum(before[:, :, None], ahead[:, None, :]) + behind[:, :, None]
-                # A band must be there before the depthwise layer begins, and is left to do when it ends.
-                banded = (before + behind) // self._bands[:, None]
-                each = np.maximum(each, last[:, None, :] + banded[:, :, None])
+                each = np.maximum(each, last[:, None, :] + exposed[:, :, None])
                 for n in self._doubled:
                     each[n] = np.maximum(before[n][:, None], ahead[n]) + np.maximum(behind[n][:, None], last[n])
                 found[one, bank] = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
         return found
 
+    def _begun(self, segment: Segment, split: tuple[int, int]) -> Floats:
+        """Cycles, `(A * B,)`, until a segment's depthwise layer has the rows of its first band."""
+        depthwise = self.main.layers[segment.depthwise]
+        if segment.first == segment.depthwise:
+            return np.zeros_like(self._cycles(segment.depthwise, split), dtype=np.float64)
+        rows = (BAND - 1) * depthwise.stride[0] + depthwise.kernel[0] - depthwise.padding[0]
+        part = min(1.0, rows / depthwise.in_height)
+        last = segment.depthwise - 1
+        begun: Floats = self._before(segment.first, last, split) + part * self._cycles(last, split)
+        return begun
+
     @cached_property
-    def _bands(self) -> Ints:
-        """Bands of each segment's last depthwise layer, about, `(segments,)`."""
-        return np.array([max(1, self.main.layers[s.end - 2].out_height // BAND) for s in self.segments])
+    def _last_band(self) -> Floats:
+        """Part of each segment's last layer that is still to do when the depthwise one ends, `(segments,)`."""
+        return np.array([min(1.0, BAND / self.main.layers[s.end - 2].out_height) for s in self.segments])
 
     @cached_property
     def _doubled(self) -> list[int]:
