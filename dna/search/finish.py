@@ -39,8 +39,10 @@ from dna.search.problem import Budget
 from dna.search.realise import PASSES, Realised, Settled, one_frame_latency, realise
 from dna.search.shares import bandwidth, port_widths
 
+LOOKED = 0.3
+"""Part of the budget in which points are scheduled."""
 FIRST = 0.5
-"""Part of the budget in which points are scheduled; the rest improves the best one."""
+"""Part of the budget after which the best of them have their mappings and full block RAM; the rest improves them."""
 FINAL = 0.7
 """Part of the budget after which one point is left."""
 FINALISTS = 3
@@ -157,7 +159,8 @@ class _Finish:
         return best
 
     def _first(self, points: Sequence[Point]) -> list[Candidate]:
-        """The points with their best shares and full block RAM, as far as the budget reaches; best first.
+        """The points with their best shares and, the best of them, mappings for these and full block RAM, as far as the
+        budget reaches; best first.
 
         Points whose tensors on chip find no room come only where there is no other: which ones go back to memory takes
         long to find, and seldom pays.
@@ -168,12 +171,26 @@ class _Finish:
             found = self._scheduled(points, None)
         if not found:
             raise UserError(self.failed[0] if self.failed else "finish: no points are given")
+        found.sort(key=lambda candidate: candidate.key)
+        hopeful = [candidate for candidate in found if candidate.key < (found[0].key[0], CLOSE * found[0].key[1], 0)]
+        for number, candidate in enumerate(hopeful):
+            if self._used() >= FIRST:
+                break
+            found[number] = self._filled(candidate)
         return sorted(found, key=lambda candidate: candidate.key)
+
+    def _filled(self, made: Candidate) -> Candidate:
+        """With mappings for its ports, then with all its buffers deeper."""
+        for change in Situation.remaps(self._situation(made)):
+            made = self._better(made, change)
+        for change in islice(Situation.fills(self._situation(made)), 1):
+            made = self._better(made, change)
+        return self._through(Situation.exchanges, made, set(), FIRST)
 
     def _scheduled(self, points: Sequence[Point], most_dropped: int | None) -> list[Candidate]:
         found: list[Candidate] = []
         for number, point in enumerate(points):
-            if found and self._used() >= FIRST:
+            if found and self._used() >= LOOKED:
                 break
             change = Change("point", point, partial(realise, self.network, point, self.board, QUICK, most_dropped))
             made = self._better(None, change)
@@ -181,12 +198,8 @@ class _Finish:
                 made = self._through(Situation.divisions, made, set(), FIRST)
                 if self.evaluations < FIRST / 2 * self.budget.evaluations:  # many, which take next to no time
                     made = self._through(Situation.exchanges, made, set(), FIRST)
-                hopeful = all(made.key < (other.key[0], CLOSE * other.key[1], 0) for other in found)
-                for phase in (Situation.remaps, Situation.fills) if hopeful else ():
-                    for change in islice(phase(self._situation(made)), 1 if self._used() < FIRST else 0):
-                        made = self._better(made, change)
                 found.append(made)
-            self._tell(min(self._used(), FIRST * (number + 1) / len(points)))
+            self._tell(min(self._used(), LOOKED * (number + 1) / len(points)))
         return found
 
     def _finalist(self, found: Sequence[Candidate]) -> Candidate:

@@ -70,9 +70,11 @@ class Situation:
     def with_shares(self, name: str, shares: tuple[int, ...]) -> Change:
         return Change(name, self.point, partial(replace, self.realised, shares=shares))
 
-    def at(self, name: str, point: Point) -> Change:
-        """Another point, with mappings for the ports as they are; they are shared out anew among all chunks."""
-        return Change(name, point, partial(rebalanced, self.network, point, self.board, ports=self.ports))
+    def at(self, name: str, point: Point, other_bands: bool = False) -> Change:
+        """Another point, with mappings for the ports as they are; they are shared out anew among all chunks.
+        `other_bands`: bands are chosen the other way."""
+        priced = self.realised.rows_priced != other_bands
+        return Change(name, point, partial(rebalanced, self.network, point, self.board, QUICK, self.ports, priced))
 
     @property
     def ports(self) -> Ports:
@@ -84,8 +86,14 @@ class Situation:
         )
 
     def remaps(self) -> Iterator[Change]:
-        """The best mappings for the ports as they are."""
+        """The best mappings for the ports as they are; where chunks hand over on chip, bands of both kinds."""
         yield self.at("mappings for these ports", self.point)
+        if self._hands_over:
+            yield self.at("mappings with other bands", self.point, other_bands=True)
+
+    @property
+    def _hands_over(self) -> bool:
+        return any(link.writer != link.reader for link in self.realised.accelerator.links)
 
     def balance(self) -> Iterator[Change]:
         """All bandwidth where the closed form has the slowest chunk fastest."""
@@ -295,10 +303,16 @@ PHASES: tuple[Phase, ...] = (
 
 
 def rebalanced(
-    network: Network, point: Point, board: Board, choices: int = QUICK, ports: Ports | None = None
+    network: Network,
+    point: Point,
+    board: Board,
+    choices: int,
+    ports: Ports,
+    rows_priced: bool,
 ) -> Realised:
-    """The point realised, the board's bandwidth shared out among all its ports. `ports`: as of `realise`."""
-    found = realise(network, point, board, choices, DROPPED, ports)
+    """The point realised, the board's bandwidth shared out among all its ports. `ports`, `rows_priced`: as of
+    `realise`."""
+    found = realise(network, point, board, choices, DROPPED, ports, rows_priced)
     wanted = demands(lower(network).layers, point.chunks, found.mapping, board)
     shares = balanced_shares(wanted, board.carried)
     return found if shares is None else replace(found, shares=shares)

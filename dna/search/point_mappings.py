@@ -14,7 +14,7 @@ from dna.accelerator.board import Board
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.errors import UserError
 from dna.network.layer import Layer
-from dna.search.bands import TOLERANCE, chip_choices
+from dna.search.bands import TOLERANCE, Place, band_choice, chip_choices
 from dna.search.groups import of_mapping
 from dna.search.point import Point
 from dna.search.refine import layer_choices
@@ -41,6 +41,9 @@ class Mapper:
     choices: int = CHOICES
     ports: Ports | None = None
     """None: the point's share for both ports of a chunk."""
+    rows_priced: bool = False
+    """How a chunk with less to do than the slowest one chooses its bands: the lowest ones within a tolerance or, if
+    true, those with the least of cycles and waiting. Neither is always better."""
 
     def mapping(self, ordered: bool) -> Mapping:
         """Of all layers. UserError, naming the layer, if one has none.
@@ -52,7 +55,7 @@ class Mapper:
         point, found = self.point, list(self._fastest)
         for index, banded in self._banded.items():
             cheap = self.cycles(index, banded) <= ORDERED * self.cycles(index, found[index])
-            if ordered or index in self._followed or cheap:
+            if ordered or index in self._followed or cheap or self._rows_count(index):
                 found[index] = banded
         return Mapping(tuple(found), point.assignment, point.frames, point.batches, point.on_chip)
 
@@ -77,19 +80,18 @@ class Mapper:
         self, index: int, count: int, in_order: bool = False, tolerance: float = TOLERANCE
     ) -> list[LayerMapping]:
         """The best mappings of a layer that reads or writes on chip."""
+        return chip_choices(self.layers[index], self._place(index), count, in_order=in_order, tolerance=tolerance)
+
+    def _place(self, index: int) -> Place:
         layer, point = self.layers[index], self.point
         first, second = self._intervals(index)
-        return chip_choices(
-            layer,
+        return Place(
             point.chunks[point.assignment[index]],
             replace(self.board.memory, beat_interval=first),
+            second,
             point.batch(index),
-            count,
-            weight_interval=second,
-            chip_in=layer.input in point.on_chip,
-            chip_out=layer.name in point.on_chip,
-            in_order=in_order,
-            tolerance=tolerance,
+            layer.input in point.on_chip,
+            layer.name in point.on_chip,
         )
 
     @cached_property
@@ -100,15 +102,40 @@ class Mapper:
     @cached_property
     def _banded(self) -> dict[int, LayerMapping]:
         """Of the layers that hand over from chunk to chunk."""
-        busy = [0] * len(self.point.chunks)
-        for index, mapping in enumerate(self._fastest if self._spanning else ()):
-            busy[self.point.assignment[index]] += self.cycles(index, mapping)
         found = {}
         for index in self._spanning:
-            slack = max(busy) / busy[self.point.assignment[index]]
+            slack = max(self._busy) / self._busy[self.point.assignment[index]]
             tolerance = min(max(TOLERANCE, 1 + (slack - 1) * SLACK), MOST_SLACK)
-            found[index] = self.on_chip(index, 1, True, tolerance)[0]
+            priced = self._rows_count(index)
+            found[index] = self._cheapest(index) if priced else self.on_chip(index, 1, True, tolerance)[0]
         return found
+
+    def _rows_count(self, index: int) -> bool:
+        """Whether the layer's bands are chosen by what their rows cost."""
+        return self.rows_priced and self._busy[self.point.assignment[index]] < max(self._busy)
+
+    def _cheapest(self, index: int) -> LayerMapping:
+        """The one with least cycles and waiting: the layer goes no faster than what it follows, it waits for its first
+        band, and others wait for its last one."""
+        floor, per_row = 0, 0.0
+        for writer, reader in self._handed_over:
+            if index in (writer, reader):
+                per_row += min(self._taken[writer], self._taken[reader]) / self.layers[index].out_height
+                floor = max(floor, self._taken[writer]) if index == reader else floor
+        return band_choice(self.layers[index], self._place(index), floor, per_row)
+
+    @cached_property
+    def _taken(self) -> list[int]:
+        """Cycles of a frame of each layer, with its fastest mapping."""
+        return [self.cycles(index, mapping) // self.point.frames for index, mapping in enumerate(self._fastest)]
+
+    @cached_property
+    def _busy(self) -> list[int]:
+        """Cycles of a frame of each chunk, with the fastest mappings."""
+        busy = [0] * len(self.point.chunks)
+        for index, cycles in enumerate(self._taken):
+            busy[self.point.assignment[index]] += cycles
+        return busy
 
     def _best(self, index: int) -> LayerMapping:
         ranked = self.ranked(index, 1)

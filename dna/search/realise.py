@@ -7,7 +7,7 @@ back to memory. (Mappings: `dna.search.point_mappings`.)
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator, Memories
@@ -38,6 +38,8 @@ class Realised:
     mapping: Mapping
     shares: tuple[int, ...]
     """Cycles per beat of each port, as `Design.shares`."""
+    rows_priced: bool = field(default=False, compare=False)
+    """How its bands were chosen (`Mapper`)."""
 
     def memories(self, board: Board) -> Memories:
         """The memory behind each port."""
@@ -78,22 +80,23 @@ def realise(
     choices: int = CHOICES,
     most_dropped: int | None = None,
     ports: Ports | None = None,
+    rows_priced: bool = False,
 ) -> Realised:
     """Mappings, links and shares for the point. Deterministic.
 
     Tensors for which there is no room on chip go back to memory, at most `most_dropped`. `ports`: what mappings are
-    chosen for; None: the point's shares. UserError, naming layer, tensor or resource, where a layer fits nowhere,
-    layers wait for each other, or the chunks alone exceed the board's block RAM.
+    chosen for; None: the point's shares. `rows_priced`: as of `Mapper`. UserError, naming layer, tensor or resource,
+    where a layer fits nowhere, layers wait for each other, or the chunks alone exceed the board's block RAM.
     """
     lowered = lower(network)
     _check_point(network, lowered, point)
     blocks = board.bram36 - accelerator_resources(Accelerator(point.chunks))["bram36"]
     if blocks < 0:
         raise UserError(f"bram36: the chunks need {-blocks} more than the {board.bram36} of board '{board.name}'")
-    wanted = Mapper(lowered.layers, point, board, choices, ports)
+    wanted = Mapper(lowered.layers, point, board, choices, ports, rows_priced)
     accelerator, mapping = _placed(network, wanted, blocks, most_dropped)
     check_mapping(network, accelerator, mapping)
-    return Realised(accelerator, mapping, split_shares(lowered.layers, point, mapping, board))
+    return Realised(accelerator, mapping, split_shares(lowered.layers, point, mapping, board), rows_priced)
 
 
 def _placed(network: Network, wanted: Mapper, blocks: int, most_dropped: int | None) -> tuple[Accelerator, Mapping]:

@@ -26,6 +26,7 @@ from dna.quantize.scale import MIN_NORMALISED
 from dna.search.mapping_space import shape_of
 from dna.search.outline import outline
 from dna.search.problem import Budget
+from dna.search.stage_prices import Key, ranked
 from dna.search.steady import steady
 
 CHOICES = 12
@@ -101,7 +102,8 @@ def layer_choices(layer: Layer, chunk: Chunk, memory: Memory, frames: int, count
 
 @lru_cache(maxsize=4096)
 def _choices(shape: Layer, chunk: Chunk, memory: Memory, frames: int, count: int) -> tuple[Choice, ...]:
-    mappings = steady(shape, chunk, memory, frames).best(count)
+    key = Key(shape, memory.beat_interval, frames, chip_in=False, chip_out=False, banded=None, chained=True)
+    mappings = ranked(key, chunk, memory, count)
     scheduled = [Choice(alone(shape, mapping, chunk, memory, frames), mapping) for mapping in mappings]
     return tuple(sorted(scheduled, key=lambda choice: choice.cycles))
 
