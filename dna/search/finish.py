@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import overload
 
 import torch
@@ -32,18 +32,18 @@ from dna.errors import UserError
 from dna.network.network import Network
 from dna.search.figures import Costs
 from dna.search.goal import Fastest, Goal
-from dna.search.moves import PHASES, QUICK, SHARING, Change, Phase, Situation
+from dna.search.moves import PHASES, SHARING, Change, Phase, Situation
 from dna.search.outline import outline
 from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.realise import PASSES, Realised, Settled, one_frame_latency, realise
 from dna.search.shares import bandwidth, port_widths
 
-LOOKED = 0.3
+LOOKED = 0.35
 """Part of the budget in which points are scheduled."""
-FIRST = 0.5
+FIRST = 0.65
 """Part of the budget after which the best of them have their mappings and full block RAM; the rest improves them."""
-FINAL = 0.7
+FINAL = 0.8
 """Part of the budget after which one point is left."""
 FINALISTS = 3
 COLLECTED = 200_000
@@ -180,24 +180,23 @@ class _Finish:
         return sorted(found, key=lambda candidate: candidate.key)
 
     def _filled(self, made: Candidate) -> Candidate:
-        """With mappings for its ports, then with all its buffers deeper."""
-        for change in Situation.remaps(self._situation(made)):
-            made = self._better(made, change)
-        for change in islice(Situation.fills(self._situation(made)), 1):
-            made = self._better(made, change)
-        return self._through(Situation.exchanges, made, set(), FIRST)
+        """With all its buffers deeper where block RAM is left, and mappings for its ports."""
+        situation = self._situation(made)
+        for change in islice(chain(Situation.fills(situation), Situation.remaps(situation)), 1):
+            made = self._through(Situation.exchanges, self._better(made, change), set(), FIRST)
+        return made
 
     def _scheduled(self, points: Sequence[Point], most_dropped: int | None) -> list[Candidate]:
         found: list[Candidate] = []
         for number, point in enumerate(points):
             if found and self._used() >= LOOKED:
                 break
-            change = Change("point", point, partial(realise, self.network, point, self.board, QUICK, most_dropped))
+            change = Change("point", point, partial(realise, self.network, point, self.board, 1, most_dropped))
             made = self._better(None, change)
             if made is not None:
-                made = self._through(Situation.divisions, made, set(), FIRST)
-                if self.evaluations < FIRST / 2 * self.budget.evaluations:  # many, which take next to no time
-                    made = self._through(Situation.exchanges, made, set(), FIRST)
+                made = self._through(Situation.divisions, made, set(), LOOKED)
+                if self.evaluations < LOOKED / 2 * self.budget.evaluations:  # many, which take next to no time
+                    made = self._through(Situation.exchanges, made, set(), LOOKED)
                 found.append(made)
             self._tell(min(self._used(), LOOKED * (number + 1) / len(points)))
         return found

@@ -306,9 +306,9 @@ def rebalanced(
     network: Network,
     point: Point,
     board: Board,
-    choices: int,
-    ports: Ports,
-    rows_priced: bool,
+    choices: int = QUICK,
+    ports: Ports | None = None,
+    rows_priced: bool = False,
 ) -> Realised:
     """The point realised, the board's bandwidth shared out among all its ports. `ports`, `rows_priced`: as of
     `realise`."""

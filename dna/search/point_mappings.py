@@ -17,10 +17,10 @@ from dna.network.layer import Layer
 from dna.search.bands import TOLERANCE, Place, band_choice, chip_choices
 from dna.search.groups import of_mapping
 from dna.search.point import Point
-from dna.search.refine import layer_choices
+from dna.search.refine import best_priced, layer_choices
 
 CHOICES = 8
-"""Mappings of a layer that are scheduled where all its tensors lie in memory."""
+"""Mappings of a layer that are scheduled where all its tensors lie in memory; 1: the best priced one is taken."""
 SLACK = 0.5
 """Part of the time in which a chunk waits for the slowest one that lower bands may take."""
 MOST_SLACK = 1.2
@@ -74,6 +74,8 @@ class Mapper:
             return self.on_chip(index, count)
         memory = replace(self.board.memory, beat_interval=self._intervals(index)[0])
         chunk, scheduled = point.chunks[point.assignment[index]], max(count, self.choices)
+        if scheduled == 1:
+            return best_priced(layer, chunk, memory, point.batch(index), 1)
         return [choice.mapping for choice in layer_choices(layer, chunk, memory, point.batch(index), scheduled)][:count]
 
     def on_chip(

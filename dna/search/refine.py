@@ -102,10 +102,16 @@ def layer_choices(layer: Layer, chunk: Chunk, memory: Memory, frames: int, count
 
 @lru_cache(maxsize=4096)
 def _choices(shape: Layer, chunk: Chunk, memory: Memory, frames: int, count: int) -> tuple[Choice, ...]:
-    key = Key(shape, memory.beat_interval, frames, chip_in=False, chip_out=False, banded=None, chained=True)
-    mappings = ranked(key, chunk, memory, count)
+    mappings = best_priced(shape, chunk, memory, frames, count)
     scheduled = [Choice(alone(shape, mapping, chunk, memory, frames), mapping) for mapping in mappings]
     return tuple(sorted(scheduled, key=lambda choice: choice.cycles))
+
+
+def best_priced(layer: Layer, chunk: Chunk, memory: Memory, frames: int, count: int) -> list[LayerMapping]:
+    """The layer's best mappings by the price that searches go by, best first, with all its tensors in memory."""
+    shape, interval = shape_of(layer), memory.beat_interval
+    key = Key(shape, interval, frames, chip_in=False, chip_out=False, banded=None, chained=True)
+    return ranked(key, chunk, memory, count)
 
 
 def alone(layer: Layer, mapping: LayerMapping, chunk: Chunk, memory: Memory, frames: int) -> int:

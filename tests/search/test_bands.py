@@ -9,16 +9,18 @@ import pytest
 
 from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Chunk, Memory
+from dna.accelerator.mapping import LayerMapping
 from dna.compile import limits
 from dna.compile.compiler import compile
 from dna.compile.interpret import interpret
 from dna.cost.schedule import schedule
+from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
 from dna.network.random import random_input
 from dna.quantize.random import random_weights
 from dna.quantize.reference import run
-from dna.search.bands import chip_choices
+from dna.search.bands import Place, band_choice, chip_choices
 from dna.search.groups import of_mapping
 from dna.search.point import Point
 from dna.search.realise import realise
@@ -40,6 +42,11 @@ def block(size: int) -> Network:
 
 
 BOARD = load_board("zc706")
+
+
+def on_chip(chunk: Chunk, frames: int = 1) -> Place:
+    """Both tensors on chip, both ports with all the bandwidth of a slow memory."""
+    return Place(chunk, Memory(40), 1, frames, chip_in=True, chip_out=True)
 
 
 def test_a_block_runs_in_bands_and_gives_its_integers() -> None:
@@ -65,8 +72,9 @@ def test_a_block_runs_in_bands_and_gives_its_integers() -> None:
 @pytest.mark.parametrize("layer", block(16).layers, ids=lambda layer: layer.name)
 def test_choices_are_legal_bands_of_nearly_equal_cycles_the_lowest_first(layer: Layer) -> None:
     chunk = DEPTHWISE if layer.op == "depthwise" else MIXING
-    choices = chip_choices(layer, chunk, Memory(40), 1, 3, chip_in=True, chip_out=True, in_order=True, tolerance=1.2)
-    best = chip_choices(layer, chunk, Memory(40), 1, 1, chip_in=True, chip_out=True)
+    place = on_chip(chunk)
+    choices = chip_choices(layer, place, 3, in_order=True, tolerance=1.2)
+    best = chip_choices(layer, place, 1)
     cycles = [
         int(of_mapping(layer, mapping, chunk, Memory(40), 1).cycles(1, 1, True, True)) for mapping in (*best, *choices)
     ]
@@ -77,15 +85,34 @@ def test_choices_are_legal_bands_of_nearly_equal_cycles_the_lowest_first(layer: 
         assert mapping.order == "inputs" or mapping.out_channels == layer.out_channels
 
 
+@pytest.mark.parametrize("per_row", [0.0, 3.0, 200.0])
+@pytest.mark.parametrize("floor", [0, 10_000])
+def test_the_cheapest_bands_are_those_of_all_mappings_tried(floor: int, per_row: float) -> None:
+    layer, place = block(16).layers[2], on_chip(DEPTHWISE)
+
+    def cost(mapping: LayerMapping) -> float:
+        cycles = int(of_mapping(layer, mapping, DEPTHWISE, Memory(40), 1).cycles(1, 1, True, True))
+        return max(cycles, floor) + per_row * min(mapping.tile_rows, layer.out_height)
+
+    others = chip_choices(layer, place, 1000, in_order=True)
+    assert len(others) > 100
+    best = band_choice(layer, place, floor, per_row)
+    assert cost(best) <= min(map(cost, others))
+    if floor and per_row:  # all are as slow as what they follow
+        assert best.tile_rows == min(mapping.tile_rows for mapping in others if cost(mapping) == cost(best))
+
+
 def test_nothing_is_chosen_where_nothing_fits() -> None:
     layer = replace(block(16).layers[3], residual=None, kernel=(3, 3), padding=(1, 1, 1, 1))
     tiny = replace(MIXING, weight_words=16)
-    assert chip_choices(layer, tiny, Memory(40), 1, 3, chip_in=True, chip_out=True) == []
+    assert chip_choices(layer, on_chip(tiny), 3) == []
+    with pytest.raises(UserError, match="layer 'project': fits no tile"):
+        band_choice(layer, on_chip(tiny), 0, 1.0)
 
 
 def test_weights_that_stay_are_loaded_once_for_all_frames() -> None:
     layer = block(16).layers[1]
-    (mapping,) = chip_choices(layer, MIXING, Memory(40), 4, 1, chip_in=True, chip_out=True)
+    (mapping,) = chip_choices(layer, on_chip(MIXING, frames=4), 1)
     assert mapping.resident
     one, four = (int(of_mapping(layer, mapping, MIXING, Memory(40), frames).weight_frames) for frames in (1, 4))
     assert one == four == 1

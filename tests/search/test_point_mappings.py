@@ -8,6 +8,7 @@ import pytest
 
 from dna.accelerator.board import load_board
 from dna.accelerator.chunk import Accelerator, Chunk
+from dna.accelerator.mapping import LayerMapping
 from dna.compile.lowering import lower
 from dna.cost.resources import accelerator_resources
 from dna.errors import UserError
@@ -17,6 +18,7 @@ from dna.search.chip_kinds import link_blocks
 from dna.search.point import Point
 from dna.search.point_mappings import ORDERED, Mapper
 from dna.search.realise import realise
+from dna.search.refine import best_priced
 from tests.search import test_realise
 
 BOARD = load_board("zc706")
@@ -61,6 +63,28 @@ def test_mappings_are_those_for_the_ports(ports: tuple[tuple[int, int], ...]) ->
     for index in range(len(LAYERS)):
         best = own.cycles(index, own.ranked(index, 1)[0])
         assert best <= 1.02 * min(own.cycles(index, mapping) for mapping in other.ranked(index, 8))
+
+
+def test_bands_by_what_rows_cost_are_those_of_the_chunk_that_has_less_to_do() -> None:
+    plain, priced = (Mapper(LAYERS, POINT, BOARD, rows_priced=flag).mapping(ordered=True).layers for flag in (0, 1))
+    assert plain[0] == priced[0] and plain[2] == priced[2], "its layers come one after the other"
+    layer, mapper = LAYERS[1], Mapper(LAYERS, POINT, BOARD)
+    taken = [mapper.cycles(index, mapper.ranked(index, 1)[0]) // POINT.frames for index in range(3)]
+
+    def cost(mapping: LayerMapping) -> float:
+        rows = min(mapping.tile_rows, layer.out_height) / layer.out_height
+        waiting = rows * (min(taken[0], taken[1]) + min(taken[1], taken[2]))
+        return max(mapper.cycles(1, mapping) // POINT.frames, taken[0]) + waiting
+
+    assert cost(priced[1]) <= cost(plain[1])
+    assert priced[1].order == "inputs" or priced[1].out_channels == layer.out_channels
+
+
+def test_without_schedules_a_layer_takes_the_mapping_with_the_best_price() -> None:
+    point = replace(POINT, assignment=(0, 0, 0), on_chip=frozenset())
+    memory = replace(BOARD.memory, beat_interval=POINT.shares[0])
+    found = Mapper(LAYERS, point, BOARD, choices=1).mapping(ordered=False).layers
+    assert list(found) == [best_priced(layer, MAIN, memory, 1, 1)[0] for layer in LAYERS]
 
 
 def test_a_layer_that_fits_nowhere_is_named() -> None:
