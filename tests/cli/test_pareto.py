@@ -1,6 +1,7 @@
 """`dna search --network --pareto`: a set of designs on disk, each of which generates; what is refused."""
 
 import csv
+import re
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_a_set_on_an_fpga_of_which_each_design_generates(capsys):
     asked = ["--board", "zc706", *ZOO, "--pareto", "fps,hardware", "--minutes", "0.2", "--limit", "dsp=400"]
     assert cli.main(["search", *asked]) == 0
     said = capsys.readouterr().out
-    assert "Pareto set: " in said and "dna generate --design runs/zc706-001/pareto/0" in said
+    assert "Pareto set: " in said and re.search(r"dna generate --design runs/zc706-001/pareto/\d\d", said)
     run = runs.find()
     folder = run.path / "pareto"
     with (folder / "pareto.csv").open(encoding="utf-8") as file:
