@@ -50,6 +50,10 @@ COLLECTED = 200_000
 """New objects after which the youngest are looked through for cycles."""
 CLOSE = 1.15
 """Points within this factor of the best one are finalists."""
+LENGTHY = 4
+"""Points with so many times the instructions of another one are scheduled, and changed only when all others were."""
+REMEMBERED = 1_000_000
+"""Instructions of the programs that are kept, for changes of shares."""
 BUDGET = Budget(evaluations=60, seconds=60)
 
 
@@ -63,6 +67,8 @@ class Candidate:
     times: Schedule = field(repr=False)
     key: tuple[float, float, float]
     """How far limits are exceeded (0: not at all), the goal's cost, cycles per frame."""
+    instructions: int
+    """Of a pass: what a schedule takes time for."""
 
 
 @dataclass(frozen=True)
@@ -134,8 +140,8 @@ class _Finish:
     failed: list[str] = field(default_factory=list)
     seen: set[object] = field(default_factory=set)
     told: float = 0.0
-    slowest: float = 0.0
-    """Seconds of the slowest change so far: none is begun that would end too late."""
+    pace: float = 0.0
+    """Seconds per instruction of the slowest change so far: none is begun that would end too late."""
     best_key: tuple[float, float, float] = (math.inf,) * 3
 
     def run(self, points: Sequence[Point]) -> Finished:
@@ -172,19 +178,31 @@ class _Finish:
         if not found:
             raise UserError(self.failed[0] if self.failed else "finish: no points are given")
         found.sort(key=lambda candidate: candidate.key)
-        hopeful = [candidate for candidate in found if candidate.key < (found[0].key[0], CLOSE * found[0].key[1], 0)]
-        for number, candidate in enumerate(hopeful):
-            if self._used() >= FIRST:
+        for candidate in self._hopeful(found):
+            if self._used() >= FIRST or self._late(Situation.fills, candidate):
                 break
-            found[number] = self._filled(candidate)
+            found.append(self._filled(candidate))
         return sorted(found, key=lambda candidate: candidate.key)
 
+    @staticmethod
+    def _hopeful(found: Sequence[Candidate]) -> list[Candidate]:
+        """Those nearly as good as the best one, in order, but for lengthy ones."""
+        few = LENGTHY * min(candidate.instructions for candidate in found)
+        close = [candidate for candidate in found if candidate.key < (found[0].key[0], CLOSE * found[0].key[1], 0)]
+        return [candidate for candidate in close if candidate.instructions < few] or close
+
     def _filled(self, made: Candidate) -> Candidate:
-        """With all its buffers deeper where block RAM is left, and mappings for its ports."""
+        """With all its buffers deeper where block RAM is left, and mappings for its ports.
+
+        Chunks that hand over nothing on chip hold each other up least if groups of frames alternate.
+        """
+        if not made.point.on_chip:
+            made = self._through(Situation.alternates, made, set(), FIRST)
         situation = self._situation(made)
         for change in islice(chain(Situation.fills(situation), Situation.remaps(situation)), 1):
-            made = self._through(Situation.exchanges, self._better(made, change), set(), FIRST)
-        return made
+            if self._used() < FIRST and not self._late(Situation.fills, made):
+                made = self._better(made, change)
+        return self._through(Situation.exchanges, made, set(), FIRST)
 
     def _scheduled(self, points: Sequence[Point], most_dropped: int | None) -> list[Candidate]:
         found: list[Candidate] = []
@@ -203,21 +221,21 @@ class _Finish:
 
     def _finalist(self, found: Sequence[Candidate]) -> Candidate:
         """The best of the first few once shares and buffers have been improved."""
-        close = [candidate for candidate in found[:FINALISTS] if candidate.key[1] <= CLOSE * found[0].key[1]]
+        close = self._hopeful(found)[:FINALISTS]
         improved = []
         for number, candidate in enumerate(close):
             until = FIRST + (FINAL - FIRST) * (number + 1) / len(close)
             for phase in (Situation.exchanges, Situation.alternates, Situation.fills):
                 candidate = self._through(phase, candidate, set(), until)
             improved.append(candidate)
-        return min(improved, key=lambda candidate: candidate.key)
+        return min([*improved, *found], key=lambda candidate: candidate.key)
 
     def _through(self, phase: Phase, best: Candidate, tried: set[str], until: float) -> Candidate:
         """The best after the changes of a phase, each tried until it is no good. `until`: part of the budget."""
         while True:
             before = best
             for change in phase(self._situation(best)):
-                if self._used() >= until or self._late(phase):
+                if self._used() >= until or self._late(phase, best):
                     return best
                 if change.name not in tried:
                     best = self._better(best, change)
@@ -244,10 +262,12 @@ class _Finish:
             tuple(self.failed),
         )
 
-    def _late(self, phase: Phase) -> bool:
-        """Whether a change of the phase might end behind the budget; those of shares alone take next to no time."""
+    def _late(self, phase: Phase, of: Candidate) -> bool:
+        """Whether a change of the phase might end behind the budget; those of shares alone take next to no time as long
+        as the program is remembered."""
         left = self.budget.seconds - (time.perf_counter() - self.started)
-        return phase not in SHARING and left < self.slowest
+        quick = phase in SHARING and (of.realised.accelerator, of.realised.mapping) in self.programs
+        return not quick and left < self.pace * of.instructions
 
     def _used(self) -> float:
         """Part of the budget."""
@@ -267,7 +287,7 @@ class _Finish:
 
     def _better(self, best: Candidate | None, change: Change) -> Candidate | None:
         """The better one of `best` and what the change gives, if that compiles."""
-        began = time.perf_counter()
+        began, tried = time.perf_counter(), None
         try:
             self.check(change.point)
             realised = change.make()
@@ -278,8 +298,9 @@ class _Finish:
                 self.failed.append(str(problem))
             return best
         finally:
-            if best is not None:
-                self.slowest = max(self.slowest, time.perf_counter() - began)
+            made = tried or best
+            if made is not None:
+                self.pace = max(self.pace, (time.perf_counter() - began) / made.instructions)
         if tried is None or (best is not None and tried.key >= best.key):
             return best
         if tried.key < self.best_key:
@@ -299,20 +320,28 @@ class _Finish:
         latency = one_frame_latency(self.network, realised, self.board) if wanted & {"latency", "edp"} else None
         used = accelerator_resources(realised.accelerator)
         settled = Settled(times.interval, realised.mapping.frames, latency, used)
-        return Candidate(point, realised, settled, times, self._key(realised, settled, program.program))
+        key = self._key(realised, settled, program.program)
+        return Candidate(point, realised, settled, times, key, _length(program))
 
     def _program(self, realised: Realised) -> Packed:
         key = (realised.accelerator, realised.mapping)
         if key not in self.programs:
-            if len(self.programs) >= 2:
-                del self.programs[next(iter(self.programs))]
             earlier = next(reversed(self.programs.values()), None)
             self.programs[key] = packed(outline(self.network, *key), earlier)
+            while len(self.programs) > 2 and sum(map(_length, self.programs.values())) > REMEMBERED:
+                del self.programs[next(iter(self.programs))]
+        else:  # the latest one comes last
+            self.programs[key] = self.programs.pop(key)
         return self.programs[key]
 
     def _key(self, realised: Realised, settled: Settled, program: Program) -> tuple[float, float, float]:
         evaluation = self.goal.evaluate(costs(realised, settled, program, self.goal, self.board), self.board)
         return float(evaluation.excess), float(evaluation.cost), settled.cycles
+
+
+def _length(program: Packed) -> int:
+    """Instructions of a pass."""
+    return sum(len(chunk.instructions) for chunk in program.program.chunks)
 
 
 def costs(realised: Realised, settled: Settled, program: Program, goal: Goal, board: Board) -> Costs:

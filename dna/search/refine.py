@@ -33,6 +33,10 @@ CHOICES = 12
 """Mappings of a layer that are scheduled, the best ones by the closed form."""
 ALTERNATIVES = 3
 """Mappings of a layer that are tried in the network, the best ones by their own schedule."""
+MOST_STEPS = 20_000
+"""TILEs of a group of frames up to which a layer is scheduled alone: half a second. The price ranks what has more."""
+UNKNOWN = 0
+"""Cycles of what is not scheduled."""
 PASSES = 3
 """Passes of a schedule: the last one is taken as steady state."""
 
@@ -42,6 +46,7 @@ class Choice:
     """A mapping and its cycles per group of frames, the layer being alone on its chunk."""
 
     cycles: int
+    """`UNKNOWN` for the only choice of a layer with very many tiles."""
     mapping: LayerMapping
 
 
@@ -103,8 +108,21 @@ def layer_choices(layer: Layer, chunk: Chunk, memory: Memory, frames: int, count
 @lru_cache(maxsize=4096)
 def _choices(shape: Layer, chunk: Chunk, memory: Memory, frames: int, count: int) -> tuple[Choice, ...]:
     mappings = best_priced(shape, chunk, memory, frames, count)
+    if mappings and steps(shape, mappings[0]) * frames > MOST_STEPS:
+        return (Choice(UNKNOWN, mappings[0]),)
+    mappings = [mapping for mapping in mappings if steps(shape, mapping) * frames <= MOST_STEPS]
     scheduled = [Choice(alone(shape, mapping, chunk, memory, frames), mapping) for mapping in mappings]
     return tuple(sorted(scheduled, key=lambda choice: choice.cycles))
+
+
+def steps(layer: Layer, mapping: LayerMapping) -> int:
+    """TILEs of a frame, about: where windows count differently there are a few more."""
+    down, across = -(-layer.out_height // mapping.tile_rows), -(-layer.out_width // mapping.tile_cols)
+    parts = layer.groups * -(-layer.group_outputs // mapping.out_channels)
+    slices = -(-layer.kernel[0] // mapping.kernel_rows)
+    if not layer.per_channel:
+        slices *= -(-layer.group_inputs // mapping.in_channels)
+    return down * across * parts * slices
 
 
 def best_priced(layer: Layer, chunk: Chunk, memory: Memory, frames: int, count: int) -> list[LayerMapping]:

@@ -14,7 +14,7 @@ from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
-from dna.search.finish import _Finish, finish
+from dna.search.finish import CLOSE, LENGTHY, _Finish, finish
 from dna.search.goal import Fastest, Goal, Limit
 from dna.search.moves import PHASES, Situation, rebalanced
 from dna.search.point import Point
@@ -124,9 +124,36 @@ def test_groups_that_alternate_let_a_chunk_write_while_another_reads() -> None:
 
 def test_no_change_begins_that_would_end_too_late() -> None:
     state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
-    assert not state._late(Situation.fills)
-    state.slowest = 101
-    assert state._late(Situation.fills) and not state._late(Situation.exchanges)
+    (made,) = state._scheduled([POINT], 0)
+    assert made.instructions > 50 and 0 < state.pace * made.instructions < 50
+    assert not state._late(Situation.fills, made)
+    state.pace = 101 / made.instructions
+    assert state._late(Situation.fills, made) and not state._late(Situation.exchanges, made)
+    assert not state._late(Situation.fills, replace(made, instructions=made.instructions // 2))
+    state.programs.clear()
+    assert state._late(Situation.exchanges, made), "shares of a program that is made anew"
+
+
+def test_lengthy_points_are_changed_only_where_there_is_no_other() -> None:
+    state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
+    (made,) = state._scheduled([POINT], 0)
+    long = replace(made, instructions=LENGTHY * made.instructions)
+    slow = replace(made, key=(0.0, CLOSE * made.key[1], 0.0))
+    assert state._hopeful([long, made, slow]) == [made]
+    assert state._hopeful([made]) == [made] and state._hopeful([long]) == [long]
+
+
+def test_programs_are_remembered_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
+    found = state._scheduled([POINT, ONE, replace(POINT, frames=4)], 0)
+    assert len(state.programs) == 3
+    first, _, last = found
+    monkeypatch.setattr("dna.search.finish.REMEMBERED", 1)
+    state._program(first.realised)
+    assert len(state.programs) == 3, "nothing new: nothing is forgotten"
+    state._scheduled([replace(POINT, frames=2, shares=(4, 4, 4))], 0)
+    assert (first.realised.accelerator, first.realised.mapping) in state.programs
+    assert (last.realised.accelerator, last.realised.mapping) not in state.programs and len(state.programs) == 2
 
 
 def test_fills_use_block_ram_that_is_left_many_buffers_at_once() -> None:
