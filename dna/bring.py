@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 
 from dna.accelerator.board import Board, load_board
-from dna.brought import Integers, Loaded, Source, load, to_integers
+from dna.brought import Integers, Loaded, Source, frame_of, load, to_integers
 from dna.design import Design
 from dna.errors import UserError
 from dna.network.files import load_weights, network_from_dict, network_to_dict, save_weights
@@ -160,10 +160,10 @@ def quantised(run: Run, request: BringRequest, loaded: Loaded | None, watch: Wat
             integers = _read(folder)
         else:
             loaded = loaded or check(request)
-            integers = to_integers(loaded, request.source.seed)
+            integers = to_integers(loaded, request.source.seed, request.source.fold)
             _write(folder, integers)
             if loaded.images_NCHW is not None:
-                np.save(frame_path(run), loaded.images_NCHW[0].permute(1, 2, 0).numpy())
+                np.save(frame_path(run), frame_of(loaded, request.source.fold))
         watch("quantisation", 1.0)
     return integers
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from dna.errors import UserError
 from dna.network import zoo
 from dna.network.blueprint import Blueprint
+from dna.network.fold import fold_factors, fold_image, fold_input
 from dna.network.importer import ImportedNetwork, load_network
+from dna.network.layer import Layer
 from dna.network.network import Network, Weights
 from dna.quantize.float_network import FloatNetwork
 from dna.quantize.images import load_frames, load_images
@@ -44,6 +47,8 @@ class Source:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     seed: int = 0
+    fold: int = 1
+    """Squares of so many pixels a side become channels of the input (`dna.network.fold`); 1: as it is."""
 
     def __post_init__(self) -> None:
         size = self.input_size
@@ -87,11 +92,45 @@ def load(source: Source) -> Loaded:
 
     That includes a network that no accelerator can run: it is refused before anything large is made of it.
     """
-    return _from_zoo(source) if source.from_zoo else _from_file(source)
+    loaded = _from_zoo(source) if source.from_zoo else _from_file(source)
+    network, possible = loaded.blueprint.network, fold_factors(loaded.blueprint.network)
+    if source.fold != 1 and source.fold not in possible:
+        known = ", ".join(map(str, possible)) or "none, for a strided convolution alone must read it"
+        raise UserError(f"--fold {source.fold}: the input of '{network.name}' cannot be folded so; possible: {known}")
+    if source.fold == 1 and possible:
+        hint = f"its input can be folded, for fewer words to read: --fold {possible[-1]}"
+        loaded = replace(loaded, notices=(*loaded.notices, hint))
+    return loaded
 
 
-def to_integers(loaded: Loaded, seed: int) -> Integers:
-    """Quantises: by the model's own scales if it brings them, otherwise from the images."""
+def to_integers(loaded: Loaded, seed: int, fold: int = 1) -> Integers:
+    """Quantises, by the model's own scales if it brings them, otherwise from the images; then folds the input.
+
+    `metrics.fold` says what the drivers need to fold an image alike.
+    """
+    integers = _quantised(loaded, seed)
+    if fold == 1:
+        return integers
+    network, weights = fold_input(integers.network, integers.weights, fold)
+    first = first_layer(integers.network)
+    size = {"height": first.in_height, "width": first.in_width, "channels": first.in_channels}
+    facts = {"factor": fold, **size, "pad_value": first.pad_value}
+    return replace(integers, network=network, weights=weights, metrics={**integers.metrics, "fold": facts})
+
+
+def first_layer(network: Network) -> Layer:
+    """The layer that reads the input, of a network whose input can be folded."""
+    return next(layer for layer in network.layers if layer.input == "input")
+
+
+def frame_of(loaded: Loaded, fold: int) -> NDArray[Any]:
+    """The first image as the accelerator takes it, [H][W][C]."""
+    assert loaded.images_NCHW is not None
+    image_HWC: NDArray[Any] = loaded.images_NCHW[0].permute(1, 2, 0).numpy()
+    return image_HWC if fold == 1 else fold_image(image_HWC, first_layer(loaded.blueprint.network), fold)
+
+
+def _quantised(loaded: Loaded, seed: int) -> Integers:
     imported = loaded.imported
     if imported is not None and _brings_scales(imported):
         missing = _missing_scales(imported, loaded.images_NCHW)

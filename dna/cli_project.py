@@ -86,6 +86,10 @@ def export(run_name: str | None, path: Path | None, exact: bool, force: bool) ->
     runs.write_atomically(path, content)
     unit = "real values" if scales else "integers: the run holds no scales"
     console().print(f"onnx    {path}: {len(design.network.layers)} layers, its output in {unit}")
+    if fold := design.metrics.get("fold"):
+        console().print(
+            f"note    its input is folded: squares of {fold['factor']} x {fold['factor']} pixels are channels"
+        )
 
 
 @click.command()

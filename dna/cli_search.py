@@ -54,6 +54,13 @@ VALUES = Numbers(float, ",", "VALUE,...")
 @click.option("--classes", type=click.IntRange(1, 1_000_000), help="Zoo: number of classes, default 1000.")
 @click.option("--mean", type=VALUES, help="ONNX: its input is (byte / 255 - mean) / std, per channel or one for all.")
 @click.option("--std", type=VALUES, help="See --mean. Without both, the input is byte / 255.")
+@click.option(
+    "--fold",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --network: squares of N x N pixels of the input become channels, if the first layer has such a stride:"
+    " fewer words to read; the drivers fold the images.",
+)
 @click.option("--dataset", help="Without --network: images to learn, 'digits', real and bundled, is the default.")
 @click.option(
     "--limit",
@@ -87,7 +94,7 @@ VALUES = Numbers(float, ",", "VALUE,...")
 @click.option(
     "--minutes",
     type=float,
-    help="About what the whole search may take, 3 by default; with --network what the accelerator may take, 0.7.",
+    help="About what the whole search may take, 3 by default; with --network what the accelerator may take, 0.6.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: runs/BOARD-NNN.")
 @click.option("--force", is_flag=True, help="Replace a run that stands in --out.")
@@ -132,6 +139,7 @@ def _asked(board: str, goal: str, seed: int, given: dict[str, Any]) -> tuple[str
         "classes",
         "mean",
         "std",
+        "fold",
         "limits",
         "constraints",
         "pareto",
@@ -168,6 +176,7 @@ def _brought(
         given["mean"],
         given["std"],
         seed,
+        given["fold"] or 1,
     )
     minutes = BRING_MINUTES if given["minutes"] is None else given["minutes"]
     constraints = _constraints(given["constraints"], given["chunks"])

@@ -22,6 +22,7 @@ import torch
 from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator
 from dna.accelerator.mapping import Mapping
+from dna.compile.lowering import lower
 from dna.compile.program import Program
 from dna.cost.area import accelerator_area, buffer_kb, link_bits
 from dna.cost.energy import energy_of
@@ -37,6 +38,7 @@ from dna.search.outline import outline
 from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.realise import PASSES, Realised, Settled, one_frame_latency, realise
+from dna.search.refine import steps
 from dna.search.shares import bandwidth, port_widths
 
 LOOKED = 0.35
@@ -51,7 +53,7 @@ COLLECTED = 200_000
 CLOSE = 1.15
 """Points within this factor of the best one are finalists."""
 LENGTHY = 4
-"""Points with so many times the instructions of another one are scheduled, and changed only when all others were."""
+"""Points with so many times the tiles or instructions of another one are left out, or changed last."""
 REMEMBERED = 1_000_000
 """Instructions of the programs that are kept, for changes of shares."""
 BUDGET = Budget(evaluations=60, seconds=60)
@@ -142,6 +144,8 @@ class _Finish:
     told: float = 0.0
     pace: float = 0.0
     """Seconds per instruction of the slowest change so far: none is begun that would end too late."""
+    fewest_tiles: float = math.inf
+    """Of a pass, of all points so far."""
     best_key: tuple[float, float, float] = (math.inf,) * 3
 
     def run(self, points: Sequence[Point]) -> Finished:
@@ -209,8 +213,7 @@ class _Finish:
         for number, point in enumerate(points):
             if found and self._used() >= LOOKED:
                 break
-            change = Change("point", point, partial(realise, self.network, point, self.board, 1, most_dropped))
-            made = self._better(None, change)
+            made = self._better(None, Change("point", point, partial(self._brief, point, most_dropped)))
             if made is not None:
                 made = self._through(Situation.divisions, made, set(), LOOKED)
                 if self.evaluations < LOOKED / 2 * self.budget.evaluations:  # many, which take next to no time
@@ -218,6 +221,17 @@ class _Finish:
                 found.append(made)
             self._tell(min(self._used(), LOOKED * (number + 1) / len(points)))
         return found
+
+    def _brief(self, point: Point, most_dropped: int | None) -> Realised:
+        """The point realised. UserError if its program would be lengthy, beside those that there are."""
+        realised = realise(self.network, point, self.board, 1, most_dropped)
+        mapping = realised.mapping
+        each = zip(lower(self.network).layers, mapping.layers, strict=True)
+        tiles = mapping.frames * sum(steps(layer, of_layer) for layer, of_layer in each)
+        if tiles >= LENGTHY * self.fewest_tiles:
+            raise UserError(f"a pass has {tiles:.0f} tiles; another point has {self.fewest_tiles:.0f}")
+        self.fewest_tiles = min(self.fewest_tiles, tiles)
+        return realised
 
     def _finalist(self, found: Sequence[Candidate]) -> Candidate:
         """The best of the first few once shares and buffers have been improved."""

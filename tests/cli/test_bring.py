@@ -1,5 +1,6 @@
 """`dna search --network`: networks from the zoo and from files, what is refused, and what is generated from them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from dna import bring, cli, runs
 from dna.accelerator.board import load_board
-from dna.brought import Source
+from dna.brought import Source, load, to_integers
 from dna.cost.resources import accelerator_resources
 from dna.design import Design
 from dna.errors import UserError
@@ -105,6 +106,9 @@ def place(tmp_path, monkeypatch):
         ([*ZOO[:2], "--input-size", "big"], "'big' is not a list of numbers"),
         (["--network", "alexnet", "--input-size", "4"], "an image of 4 x 4 is too small"),
         ([*ZOO[:2], "--width", "17"], "width is 17.0"),
+        ([*ZOO, "--fold", "3"], "--fold 3: the input of 'squeezenet1_1' cannot be folded so; possible: 2"),
+        (["--network", "model.onnx", "--calibrate", "images.npy", "--fold", "2"], "possible: none, for a strided"),
+        (["--fold", "2"], "--fold is of no use without --network"),
         (["--calibrate", "images.npy"], "--calibrate is of no use without --network"),
         (["--input-size", "32"], "--input-size is of no use without --network"),
     ],
@@ -178,6 +182,29 @@ def test_a_folder_of_pictures_of_any_size_is_brought_to_the_networks_size(place,
     (place / "pictures" / "d.png").write_bytes(b"no picture")
     assert cli.main(["search", "--board", "zc706", *arguments]) == cli.EXIT_USER_ERROR
     assert "d.png cannot be read" in capsys.readouterr().err
+
+
+def test_a_folded_input_gives_the_same_answers_on_fewer_words(capsys):
+    assert cli.main(["search", "--board", "zc706", *ZOO, "--fold", "2", *FEW]) == 0
+    assert "can be folded" not in capsys.readouterr().out
+    run = runs.find()
+    design, frame = Design.load(run.design), np.load(bring.frame_path(run))
+    loaded = load(Source("squeezenet1_1", input_size=(32, 32), width=0.25, classes=5))
+    assert any("can be folded, for fewer words to read: --fold 2" in line for line in loaded.notices)
+    plain = to_integers(loaded, 0)
+    image = loaded.images_NCHW[0].permute(1, 2, 0).numpy()
+    assert image.shape == (32, 32, 3) and frame.shape == (16, 16, 12)
+    expected = run_reference(plain.network, plain.weights, image.astype(np.int64))[plain.network.output]
+    got = run_reference(design.network, design.weights, frame.astype(np.int64))[design.network.output]
+    np.testing.assert_array_equal(got, expected)
+    pad = plain.network.layers[0].pad_value
+    fold = {"factor": 2, "height": 32, "width": 32, "channels": 3, "pad_value": pad}
+    assert design.metrics["fold"] == fold
+    assert cli.main(["generate"]) == 0
+    assert json.loads((run.project / "host" / "dna_program.json").read_text())["fold"] == fold
+    np.testing.assert_array_equal(np.load(run.project / "program" / "input.npy"), frame)
+    assert cli.main(["export", "--onnx", "out.onnx"]) == 0
+    assert "its input is folded: squares of 2 x 2 pixels" in capsys.readouterr().out
 
 
 def test_export_is_the_network_of_the_run(capsys):

@@ -143,15 +143,24 @@ def test_lengthy_points_are_changed_only_where_there_is_no_other() -> None:
     assert state._hopeful([made]) == [made] and state._hopeful([long]) == [long]
 
 
+def test_a_point_with_many_times_the_tiles_of_another_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
+    assert len(state._scheduled([POINT], 0)) == 1
+    few = state.fewest_tiles
+    assert state._scheduled([replace(POINT, frames=POINT.frames * LENGTHY)], 0) == []
+    assert state.failed == [f"a pass has {few * LENGTHY:.0f} tiles; another point has {few:.0f}"]
+    assert len(state._scheduled([replace(POINT, frames=POINT.frames * (LENGTHY - 1))], 0)) == 1
+
+
 def test_programs_are_remembered_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
-    found = state._scheduled([POINT, ONE, replace(POINT, frames=4)], 0)
+    found = state._scheduled([POINT, ONE, replace(POINT, frames=2)], 0)
     assert len(state.programs) == 3
     first, _, last = found
     monkeypatch.setattr("dna.search.finish.REMEMBERED", 1)
     state._program(first.realised)
     assert len(state.programs) == 3, "nothing new: nothing is forgotten"
-    state._scheduled([replace(POINT, frames=2, shares=(4, 4, 4))], 0)
+    state._scheduled([replace(POINT, frames=3)], 0)
     assert (first.realised.accelerator, first.realised.mapping) in state.programs
     assert (last.realised.accelerator, last.realised.mapping) not in state.programs and len(state.programs) == 2
 
