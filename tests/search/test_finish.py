@@ -154,13 +154,13 @@ def test_a_point_with_many_times_the_tiles_of_another_is_left_out(monkeypatch: p
 
 def test_programs_are_remembered_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
     state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
-    found = state._scheduled([POINT, ONE, replace(POINT, frames=2)], 0)
+    found = state._scheduled([ONE, replace(ONE, frames=2), replace(ONE, frames=3)], 0)
     assert len(state.programs) == 3
     first, _, last = found
     monkeypatch.setattr("dna.search.finish.REMEMBERED", 1)
     state._program(first.realised)
     assert len(state.programs) == 3, "nothing new: nothing is forgotten"
-    state._scheduled([replace(POINT, frames=3)], 0)
+    state._scheduled([replace(ONE, shares=(2,), frames=3, chunks=(replace(ONE.chunks[0], input_words=512),))], 0)
     assert (first.realised.accelerator, first.realised.mapping) in state.programs
     assert (last.realised.accelerator, last.realised.mapping) not in state.programs and len(state.programs) == 2
 
