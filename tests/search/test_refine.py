@@ -6,15 +6,28 @@ import numpy as np
 import pytest
 
 from dna.accelerator.chunk import Accelerator, Chunk, Memory
+from dna.accelerator.mapping import Mapping
 from dna.compile import limits
 from dna.compile.default_mapping import default_mapping
+from dna.compile.units import chunk_units
 from dna.errors import UserError
 from dna.network.layer import Layer
 from dna.network.network import Network
 from dna.quantize.limits import check_overflow
 from dna.quantize.random import random_weights
 from dna.search.problem import Budget
-from dna.search.refine import alone, blank_weights, layer_choices, pass_cycles, refine, starting_mapping
+from dna.search.refine import (
+    MOST_STEPS,
+    UNKNOWN,
+    alone,
+    best_priced,
+    blank_weights,
+    layer_choices,
+    pass_cycles,
+    refine,
+    starting_mapping,
+    steps,
+)
 from dna.search.steady import group_candidates, steady
 
 MEMORY = Memory(read_latency=40)
@@ -40,6 +53,23 @@ def test_every_choice_can_run_and_the_first_one_is_the_fastest_when_scheduled():
         assert cycles == sorted(cycles) == [choice.cycles for choice in choices]
         for choice in choices:
             limits.check(layer, CHUNK, choice.mapping)
+
+
+def test_steps_are_the_tiles_of_the_program():
+    for layer in NETWORK.layers[:2]:
+        alone_on = replace(layer, name="only", input="input")
+        for choice in layer_choices(layer, CHUNK, MEMORY, 1, 12):
+            units = chunk_units((alone_on,), Mapping((choice.mapping,)), 0)
+            assert steps(layer, choice.mapping) == len(units)
+
+
+def test_a_layer_with_very_many_tiles_takes_the_best_priced_mapping_and_is_not_scheduled():
+    layer = Layer("wide", "fc", "input", 4096, 1, 1, 4096, (1, 1))
+    tiny = replace(CHUNK, weight_words=32)
+    (choice,) = layer_choices(layer, tiny, MEMORY, 4, 3)
+    assert 4 * steps(layer, choice.mapping) > MOST_STEPS and choice.cycles == UNKNOWN
+    assert [choice.mapping] == best_priced(layer, tiny, MEMORY, 4, 1)
+    assert all(choice.cycles != UNKNOWN for choice in layer_choices(layer, replace(tiny, weight_words=4096), MEMORY, 1))
 
 
 def test_one_weight_load_serves_a_group_of_frames_with_order_weights():
