@@ -108,7 +108,7 @@ class _Priced:
         return found
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _priced(layer: Layer, place: Place) -> _Priced:
     c = group_candidates(layer, place.chunk.px)
     counts = group(layer, c, place.chunk, place.memory, place.frames)

@@ -182,11 +182,12 @@ class _Finish:
         if not found:
             raise UserError(self.failed[0] if self.failed else "finish: no points are given")
         found.sort(key=lambda candidate: candidate.key)
+        filled: dict[int, Candidate] = {}
         for candidate in self._hopeful(found):
             if self._used() >= FIRST or self._late(Situation.fills, candidate):
                 break
-            found.append(self._filled(candidate))
-        return sorted(found, key=lambda candidate: candidate.key)
+            filled[id(candidate)] = self._filled(candidate)
+        return sorted((filled.get(id(candidate), candidate) for candidate in found), key=lambda made: made.key)
 
     @staticmethod
     def _hopeful(found: Sequence[Candidate]) -> list[Candidate]:

@@ -143,6 +143,16 @@ def test_lengthy_points_are_changed_only_where_there_is_no_other() -> None:
     assert state._hopeful([made]) == [made] and state._hopeful([long]) == [long]
 
 
+def test_each_point_is_improved_once() -> None:
+    points = [POINT, replace(POINT, shares=(8, 16, 8)), ONE]
+    state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
+    alone = [made.key for made in _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)._scheduled(points, 0)]
+    found = state._first(points)
+    assert len(found) == len(alone) and len({id(candidate) for candidate in found}) == len(found)
+    assert [candidate.key for candidate in found] == sorted(candidate.key for candidate in found)
+    assert all(better.key <= key for better, key in zip(found, sorted(alone), strict=True))
+
+
 def test_a_point_with_many_times_the_tiles_of_another_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     state = _Finish(NETWORK, BOARD, Fastest(), Budget(seconds=100), None)
     assert len(state._scheduled([POINT], 0)) == 1
