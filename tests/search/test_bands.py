@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 import pytest
+import torch
 
 from dna.accelerator.board import load_board
-from dna.accelerator.chunk import Chunk, Memory
-from dna.accelerator.mapping import LayerMapping
+from dna.accelerator.chunk import Accelerator, Chunk, Memory
+from dna.accelerator.isa import DESTINATIONS
+from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile import limits
 from dna.compile.compiler import compile
 from dna.compile.interpret import interpret
+from dna.cost.mapping_limits import Candidates
 from dna.cost.schedule import schedule
 from dna.errors import UserError
 from dna.network.layer import Layer
@@ -20,13 +23,21 @@ from dna.network.network import Network
 from dna.network.random import random_input
 from dna.quantize.random import random_weights
 from dna.quantize.reference import run
-from dna.search.bands import Place, band_choice, chip_choices
+from dna.search.bands import JOB, Place, band_choice, chip_choices, jobs
 from dna.search.groups import of_mapping
 from dna.search.point import Point
 from dna.search.realise import realise
+from dna.search.refine import blank_weights
 
 MIXING = Chunk(oc=16, ic=4, px=2, input_words=256, weight_words=128, param_words=64, output_words=256, port_bytes=16)
 DEPTHWISE = replace(MIXING, ic=1, residual=False)
+
+
+def priced(layer: Layer, mapping: LayerMapping, chunk: Chunk) -> int:
+    """Cycles by the closed form and for each job."""
+    columns = torch.tensor([[getattr(mapping, f.name) for f in fields(Candidates) if f.name != "order"] + [0]])
+    counted = int(jobs(layer, Candidates.of(columns))[0])
+    return int(of_mapping(layer, mapping, chunk, Memory(40), 1).cycles(1, 1, True, True)) + JOB * counted
 
 
 def block(size: int) -> Network:
@@ -75,9 +86,7 @@ def test_choices_are_legal_bands_of_nearly_equal_cycles_the_lowest_first(layer: 
     place = on_chip(chunk)
     choices = chip_choices(layer, place, 3, in_order=True, tolerance=1.2)
     best = chip_choices(layer, place, 1)
-    cycles = [
-        int(of_mapping(layer, mapping, chunk, Memory(40), 1).cycles(1, 1, True, True)) for mapping in (*best, *choices)
-    ]
+    cycles = [priced(layer, mapping, chunk) for mapping in (*best, *choices)]
     assert max(cycles[1:2]) <= 1.2 * cycles[0]
     assert choices[0].tile_rows <= best[0].tile_rows
     for mapping in choices:
@@ -91,8 +100,7 @@ def test_the_cheapest_bands_are_those_of_all_mappings_tried(floor: int, per_row:
     layer, place = block(16).layers[2], on_chip(DEPTHWISE)
 
     def cost(mapping: LayerMapping) -> float:
-        cycles = int(of_mapping(layer, mapping, DEPTHWISE, Memory(40), 1).cycles(1, 1, True, True))
-        return max(cycles, floor) + per_row * min(mapping.tile_rows, layer.out_height)
+        return max(priced(layer, mapping, DEPTHWISE), floor) + per_row * min(mapping.tile_rows, layer.out_height)
 
     others = chip_choices(layer, place, 1000, in_order=True)
     assert len(others) > 100
@@ -100,6 +108,27 @@ def test_the_cheapest_bands_are_those_of_all_mappings_tried(floor: int, per_row:
     assert cost(best) <= min(map(cost, others))
     if floor and per_row:  # all are as slow as what they follow
         assert best.tile_rows == min(mapping.tile_rows for mapping in others if cost(mapping) == cost(best))
+
+
+@pytest.mark.parametrize("layer", block(16).layers, ids=lambda layer: layer.name)
+def test_jobs_are_those_of_the_program(layer: Layer) -> None:
+    chunk = DEPTHWISE if layer.op == "depthwise" else MIXING
+    alone = layer.renamed(name="only", input="input", residual=None)
+    for mapping in chip_choices(alone, on_chip(chunk), 8):
+        program = compile(
+            Network("one", (alone,)),
+            blank_weights(Network("one", (alone,))),
+            Accelerator((chunk,)),
+            Mapping((mapping,)),
+        )
+        body = [job for job in program.chunks[0].instructions if job.op in ("TILE", "STORE")]
+        loads = [
+            job for job in program.chunks[0].instructions if job.op == "LOAD" and job["dest"] == DESTINATIONS["INPUT"]
+        ]
+        columns = [getattr(mapping, f.name) for f in fields(Candidates) if f.name != "order"] + [0]
+        once = mapping.order == "inputs" and mapping.in_channels >= alone.group_inputs
+        if once and not alone.per_channel and mapping.kernel_rows >= alone.kernel[0]:
+            assert int(jobs(alone, Candidates.of(torch.tensor([columns])))[0]) == len(body) + len(loads)
 
 
 def test_nothing_is_chosen_where_nothing_fits() -> None:
