@@ -160,7 +160,16 @@ def summary(rows: Sequence[Row]) -> list[Row]:
             better = sum(ratio > 1 for ratio in ratios)
             found.append(Row(f"{method}: frames/s over the default's, mean", mean, "", "", {"tasks": len(both)}))
             found.append(Row(f"{method}: faster than the default", better, "", "", {"tasks": len(both)}))
-    return [*found, *slowest(rows)]
+    return [*found, *worst(rows), *slowest(rows)]
+
+
+def worst(rows: Sequence[Row]) -> list[Row]:
+    """The default search's largest distance to its bound."""
+    values = [float(row.value) for row in rows if row.name.endswith(": cycles above the bound")]
+    if not values:
+        return []
+    spread = {"median": statistics.median(values), "searches": len(values)}
+    return [Row(f"{DEFAULT}: cycles above the bound, worst", max(values), "%", f"<= {DISTANCE:g}", spread)]
 
 
 def slowest(rows: Sequence[Row]) -> list[Row]:

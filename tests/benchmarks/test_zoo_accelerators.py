@@ -33,6 +33,14 @@ def test_the_longest_search_of_each_method_is_named():
     assert (slowest.name, slowest.value, slowest.extra["median"]) == ("random: slowest search", 61.0, 55.5)
 
 
+def test_the_worst_distance_to_the_bound_is_claimed():
+    above = [replace(row(name, "exact", 1), name=f"{name}: cycles above the bound", value=v) for name, v in
+             (("a", 1.5), ("b", 5.5), ("c", -2.0))]  # fmt: skip
+    (worst,) = summary(above)
+    assert (worst.name, worst.value, worst.holds) == ("exact: cycles above the bound, worst", 5.5, False)
+    assert worst.extra == {"median": 1.5, "searches": 3}
+
+
 def test_a_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(zoo_accelerators, "measured_before", lambda name: common.earlier(name, tmp_path))
