@@ -85,8 +85,9 @@ def test_bounds_are_below_prices():
 
 
 def test_energy_is_the_compiled_programs():
+    """Never much less than the program takes; where tiles on chip are chosen larger than those priced, it is more."""
     of = problem(Goal("energy"), shares=(1,), frames=(1,), batches=(1,))
-    network, checked = Network("five", LAYERS), 0
+    network, ratios = Network("five", LAYERS), []
     weights = random_weights(network, np.random.default_rng(0))
     for design in sample(of, 40):
         costs = of.costs(design[None])
@@ -97,12 +98,10 @@ def test_energy_is_the_compiled_programs():
         except UserError:
             continue
         program = compile(network, weights, real.accelerator, real.mapping)
-        exact = energy_of(program, CHIP, float(costs.interval))
-        assert float(costs.energy_pj) == pytest.approx(exact.total_pj, rel=0.15)
-        checked += 1
-        if checked == 6:
-            return
-    raise AssertionError(f"only {checked} designs could be compiled")
+        ratios.append(float(costs.energy_pj) / energy_of(program, CHIP, float(costs.interval)).total_pj)
+    assert len(ratios) >= 12
+    assert min(ratios) > 0.9
+    assert sorted(ratios)[-2] < 1.1 and max(ratios) < 1.2
 
 
 def test_searched_energy_is_not_above_that_of_the_fastest():
