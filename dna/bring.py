@@ -29,8 +29,9 @@ from dna.search.goal import Goal, parse_goal
 from dna.search.problem import Budget
 from dna.search.rivals import Entrant, rivals
 
-BRING_MINUTES = 0.6
-"""For the accelerator; with the rest, a network of the zoo takes less than a minute on two cores."""
+BRING_MINUTES = 1.0
+"""For the accelerator: with less, all kinds of stages may not be priced in time, and the best pipelines not be found. The
+rest takes half a minute for most networks of the zoo."""
 
 
 @dataclass(frozen=True)
