@@ -30,7 +30,7 @@ from dna.search.problem import Budget
 from dna.search.rivals import Entrant, rivals
 
 BRING_MINUTES = 1.0
-"""For the accelerator: with less, all kinds of stages may not be priced in time, and the best pipelines not be found. The
+"""For the accelerator: with less, not all kinds of stages may be priced in time, nor the best pipelines be found. The
 rest takes half a minute for most networks of the zoo."""
 
 
