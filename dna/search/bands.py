@@ -30,8 +30,7 @@ TOLERANCE = 1.02
 """Mappings within this factor of the fewest cycles count as equal."""
 JOB = 6
 """Cycles that count for each job beside the closed form: links have next to no latency behind which a job could hide
-that it is dispatched, waits for its slot and stands behind a residual's. Chosen by schedules: with 3 to 8, on-chip runs
-of three networks took 1.4 to 4.8 % less than with 0."""
+that it is dispatched, waits for its slot and stands behind a residual's. Chosen by schedules of on-chip runs."""
 BANDS = 2
 """Bands of its input that a tile's bank must hold: one is read while the next is written."""
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain, islice
+from itertools import chain
 from typing import overload
 
 import torch
@@ -204,9 +204,8 @@ class _Finish:
         if not made.point.on_chip:
             made = self._through(Situation.alternates, made, set(), FIRST)
         situation = self._situation(made)
-        for change in islice(chain(Situation.fills(situation), Situation.remaps(situation)), 1):
-            if self._used() < FIRST and not self._late(Situation.fills, made):
-                made = self._better(made, change)
+        if self._used() < FIRST and not self._late(Situation.fills, made):
+            made = self._better(made, next(chain(Situation.fills(situation), Situation.remaps(situation))))
         return self._through(Situation.exchanges, made, set(), FIRST)
 
     def _scheduled(self, points: Sequence[Point], most_dropped: int | None) -> list[Candidate]:

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from dna.accelerator import tile
 from dna.accelerator.chunk import Accelerator, Chunk, Memories, Memory, port_memory
 from dna.accelerator.mapping import LayerMapping, Mapping
 from dna.compile.compiler import compile as compile_design
@@ -117,12 +118,12 @@ def _choices(shape: Layer, chunk: Chunk, memory: Memory, frames: int, count: int
 
 def steps(layer: Layer, mapping: LayerMapping) -> int:
     """TILEs of a frame, about: where windows count differently there are a few more."""
-    down, across = -(-layer.out_height // mapping.tile_rows), -(-layer.out_width // mapping.tile_cols)
-    parts = layer.groups * -(-layer.group_outputs // mapping.out_channels)
-    slices = -(-layer.kernel[0] // mapping.kernel_rows)
+    down, across = tile.tiles(layer.out_height, mapping.tile_rows), tile.tiles(layer.out_width, mapping.tile_cols)
+    parts = layer.groups * tile.tiles(layer.group_outputs, mapping.out_channels)
+    slices = tile.tiles(layer.kernel[0], mapping.kernel_rows)
     if not layer.per_channel:
-        slices *= -(-layer.group_inputs // mapping.in_channels)
-    return down * across * parts * slices
+        slices *= tile.tiles(layer.group_inputs, mapping.in_channels)
+    return tile.compute_tiles(down * across, parts, slices)
 
 
 def best_priced(layer: Layer, chunk: Chunk, memory: Memory, frames: int, count: int) -> list[LayerMapping]:
