@@ -29,7 +29,7 @@ from dna.search.goal import Goal, parse_goal
 from dna.search.problem import Budget
 from dna.search.rivals import Entrant, rivals
 
-BRING_MINUTES = 1.0
+BRING_MINUTES = 0.6
 """For the accelerator: with less, not all kinds of stages may be priced in time, nor the best pipelines be found. The
 rest takes half a minute for most networks of the zoo."""
 

@@ -22,11 +22,13 @@ from dna.network.network import Network, Weights
 from dna.quantize.float_network import FloatNetwork
 from dna.quantize.images import load_frames, load_images
 from dna.quantize.imported import float_model, given_integers
-from dna.quantize.ptq import quantise
+from dna.quantize.ptq import QuantiseOptions, quantise
 from dna.quantize.untrained import random_images, untrained
 from dna.search.one_chunk import check_runnable
 
-RANDOM_IMAGES = 16
+RANDOM_IMAGES = 4
+UNTRAINED = QuantiseOptions(equalise=False, correct_bias=False)
+"""Random weights have no accuracy to save: what serves nothing else is left out."""
 AGREEMENT_IMAGES = 64
 """On so many of the calibration images the classes of float and integers are compared."""
 DEFAULT_SIZE, DEFAULT_WIDTH, DEFAULT_CLASSES = (224, 224), 1.0, 1000
@@ -141,7 +143,7 @@ def _quantised(loaded: Loaded, seed: int) -> Integers:
     assert images is not None  # `load` sees to it
     generator = torch.Generator().manual_seed(seed)
     model = float_model(imported) if imported else untrained(loaded.blueprint, images, generator)
-    done = quantise(model, images)
+    done = quantise(model, images, None if imported else UNTRAINED)
     metrics = {} if imported is None else {"agreement": _agreement(model, done.model, images[:AGREEMENT_IMAGES])}
     return Integers(done.network, done.weights, done.scales, loaded.notices, metrics)
 

@@ -186,7 +186,7 @@ def _accelerator(
     cycles = steady_cycles(network, board, joint, mapping)
     if cycles >= solved.cycles:
         return solved
-    alone = frame_cycles(network, weights, board, joint, mapping)
+    alone = frame_cycles(network, board, joint, mapping)
     return Solved(Accelerator((joint,)), mapping, (), cycles, alone, cycles, Found("co-search", 0, 0.0, cycles))
 
 

@@ -33,7 +33,7 @@ def network_from_dict(data: Mapping[str, Any]) -> Network:
 
 
 def save_weights(path: Path, weights: Weights) -> None:
-    """Writes one npz file with an entry `LAYER/FIELD` per array."""
+    """Writes one npz file with an entry `LAYER/FIELD` per array; not compressed, for bytes of weights hardly shrink."""
     arrays: dict[str, Any] = {}
     for name, layer in weights.items():
         for field in _ARRAYS:
@@ -41,7 +41,7 @@ def save_weights(path: Path, weights: Weights) -> None:
             if value is not None:
                 arrays[f"{name}/{field}"] = np.int32(value) if field == "residual_multiplier" else value
     with path.open("wb") as file:
-        np.savez_compressed(file, **arrays)
+        np.savez(file, **arrays)
 
 
 def load_weights(path: Path, network: Network) -> Weights:

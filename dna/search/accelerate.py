@@ -32,7 +32,6 @@ from dna.search.pipeline import pipeline_problem
 from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.realise import one_frame_latency
-from dna.search.refine import blank_weights
 from dna.search.searched import SEARCHED_CHUNKS, placeable, searched
 from dna.search.stage_points import varied
 
@@ -199,9 +198,9 @@ def _one_or_more(task: Task, searching: Budget, budget: Budget, seed: int) -> So
 
 def _one_chunk(task: Task, budget: Budget, seed: int) -> Solved:
     """The proven best single chunk on the board's own ports."""
-    layers, weights = lower(task.network).layers, blank_weights(task.network)
+    layers = lower(task.network).layers
     space = task.constraints.chunk_space(space_for(layers, task.board), 0)
-    solved = solve_one_chunk(task.network, weights, task.board, task.goal, "exact", budget, seed, space)
+    solved = solve_one_chunk(task.network, task.board, task.goal, "exact", budget, seed, space)
     result = solved.result
     trace = tuple(zip(result.times, (cost for _, cost in result.trace), strict=True))
     found = Found("exact", result.evaluations, result.seconds, result.cost, result.lower_bound, trace)

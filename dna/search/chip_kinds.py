@@ -17,9 +17,9 @@ from dna.accelerator.chunk import LINK_WORDS
 from dna.accelerator.tile import channel_words
 from dna.cost.resources import ram_half_blocks
 from dna.network.layer import Layer
-from dna.search.mapping_space import UNMAPPED
 from dna.search.partition import COLUMNS, Needs
-from dna.search.stage_kinds import Choices, Part, Prices, fewer, smallest
+from dna.search.run_table import Runs, RunTable
+from dna.search.stage_kinds import Among, Choices, Part, Prices, all_choices
 from dna.search.stages import Mode
 
 Floats = NDArray[np.float64]
@@ -153,16 +153,28 @@ class OnChip:
         return np.maximum(self.prices.cycles(number, mode), np.maximum(loads, writes))
 
     @cached_property
-    def sums(self) -> dict[tuple[int, int], tuple[Ints, Ints, Ints]]:
-        """By split: cycles of the first k layers `(n + 1, A, B)`, with as much on chip as can be, and what a run that
-        begins, or ends, at a layer takes more, for its tensors are in memory there."""
+    def tables(self) -> dict[int, RunTable]:
+        """By number of the split, smallest part of the bandwidth first."""
         never = {layer.name for layer in self.prices.layers} - {name for name, _, _ in self.chip}
-        return {split: self._sums(split, never) for split in SPLITS if self._possible(split)}
+        numbers = sorted((n for n, s in enumerate(SPLITS) if self._possible(s)), key=lambda n: carried(SPLITS[n]))
+        adds = self.prices.added(self.runs)
+        return {n: RunTable(self.runs, *self._sums(SPLITS[n], never), adds, self._use(SPLITS[n])) for n in numbers}
+
+    @cached_property
+    def runs(self) -> Runs:
+        """Those with all layers of a tensor that may be on chip."""
+        count, found = len(self.prices.layers), []
+        for first in range(count):
+            nearest = min((last for _, writer, last in self.chip if writer >= first), default=count)
+            found += [(first, end) for end in range(nearest + 1, count + 1)]
+        return Runs.of(found)
 
     def _possible(self, split: tuple[int, int]) -> bool:
         return carried(split) <= self.prices.limits.words
 
-    def _sums(self, split: tuple[int, int], never: set[str]) -> tuple[Ints, Ints, Ints]:
+    def _sums(self, split: tuple[int, int], never: set[str]) -> tuple[Ints, Ints]:
+        """Head and tail of a table: cycles of the first k layers with as much on chip as can be; less, and more, what
+        a run that begins, or ends, there takes more, for its tensors are in memory."""
         count = len(self.prices.layers)
         alone = np.stack([self._cycles(n, split, never) for n in range(count)])
         # The next layer's weights are asked for when a layer's last weight tile is first used: that tile hides them.
@@ -180,47 +192,25 @@ class OnChip:
                 behind[cut] += self._cycles(n, split, never | cut_through) - alone[n]
             behind[cut] += alone[cut - 1] - each[cut - 1]
         sums = np.concatenate([np.zeros_like(each[:1]), np.cumsum(each, axis=0)])
-        return sums, before, behind
+        return sums - before, sums + behind
 
     def _readers(self, name: str) -> list[int]:
         return [n for n, layer in enumerate(self.prices.layers) if name in layer.sources]
 
-    def choices(self, first: int, interval: float, needs: Needs) -> Choices:
-        spans = sorted(last for _, writer, last in self.chip if writer >= first)
-        if not spans:
+    def choices(self, interval: float, needs: Needs, among: Among = None) -> Choices:
+        if not len(self.runs):
             return Choices.none(3)
-        ends = np.arange(spans[0] + 1, len(self.prices.layers) + 1)
-        numbers = sorted((n for n, split in enumerate(SPLITS) if split in self.sums), key=lambda n: carried(SPLITS[n]))
-        # A split that asks for no smaller buffers than one that carries less is of no use.
-        found = np.full((len(ends), self.prices.menu.shape[0]), self.prices.menu.shape[1])
-        return Choices.joined([self._of_split(first, ends, n, interval, needs, found) for n in numbers], 3)
+        return all_choices(list(self.tables.values()), list(self.tables), interval, needs, among)
 
     def least(self, layer: int, weights: Floats) -> Floats:
         batch = self.batches[layer]
         modes = [(Mode(s[0], batch, chip_in=True, chip_out=True), carried(s)) for s in SPLITS if self._possible(s)]
         return self.prices.least(layer, modes, weights)
 
-    def _of_split(self, first: int, ends: Ints, number: int, interval: float, needs: Needs, found: Ints) -> Choices:
-        """`found` `(E, A)`: buffers that suffice with splits that carry less; brought up to date."""
-        sums, before, behind = self.sums[SPLITS[number]]
-
-        def cycles(rows: Ints, arrays: Ints) -> Ints:
-            own = sums[ends[rows], arrays] - sums[first, arrays]
-            return own + before[first, arrays] + behind[ends[rows], arrays]
-
-        most = sums[ends, :, -1] - sums[first, :, -1] + before[first, :, -1] + behind[ends, :, -1]
-        most = np.where(found > 0, most, UNMAPPED)
-        residual = self.prices.added(first, ends)
-        rows, arrays, places, used = smallest(most, cycles, residual, self._use[number], first, ends, interval, needs)
-        return fewer(ends, rows, arrays, places, used, number, found)
-
-    @cached_property
-    def _use(self) -> list[tuple[Floats, Floats]]:
-        """By split, what the entries use without and with a buffer for residuals, the link included."""
+    def _use(self, split: tuple[int, int]) -> Floats:
+        """What the entries use without and with a buffer for residuals, the link included, `(2, A, B, 5)`."""
         link = link_blocks(self.words) / self.prices.limits.bram36
-        extra = np.array([link * (name == "bram36") for name in COLUMNS])
-        words = [carried(split) for split in SPLITS]
-        return [(self.prices.fractions(w, False) + extra, self.prices.fractions(w, True) + extra) for w in words]
+        return self.prices.both_fractions(carried(split)) + np.array([link * (name == "bram36") for name in COLUMNS])
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
         number, array, place = payload
@@ -233,8 +223,8 @@ class OnChip:
 
     def cycles(self, first: int, end: int, payload: Sequence[int]) -> float:
         number, array, place = payload
-        sums, before, behind = (table[:, array, place] for table in self.sums[SPLITS[number]])
-        return float(sums[end] - sums[first] + before[first] + behind[end])
+        table = self.tables[number]
+        return float(table.tail[end, array, place] - table.head[first, array, place])
 
     def quicker(self, first: int, end: int, payload: Sequence[int], words: float) -> tuple[int, ...] | None:
         return None

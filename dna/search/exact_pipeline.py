@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from dna.accelerator.board import Board
 from dna.accelerator.tile import channel_words
 from dna.compile.lowering import lower
+from dna.cost.resources import LUT_MODEL
 from dna.errors import UserError
 from dna.network.fold import fold_factors, fold_input
 from dna.network.layer import Layer
@@ -26,10 +27,10 @@ from dna.search.point import Point
 from dna.search.problem import Budget, Ledger, SearchResult
 from dna.search.refine import blank_weights
 from dna.search.split_kind import DEPTHWISE_LEVELS, MAIN_LEVELS, Split
-from dna.search.stage_kinds import Beside, Kind, Limits, Mixed, Prices, small_runs
+from dna.search.stage_kinds import ROUTABLE, Beside, Kind, Limits, Mixed, Prices, small_runs
 from dna.search.stage_points import diverse
 from dna.search.stage_search import StageSpace, solve, spare
-from dna.search.stages import SMALLEST_DSP, Menu, dsp_menu, lut_menu
+from dna.search.stages import SMALLEST_DSP, Menu, dsp_menu, lut_menu, suits_lut
 
 ENUMERATED = 2_000_000
 """Designs that are all priced where no other proof is known."""
@@ -65,11 +66,10 @@ def stage_space(network: Network, board: Board, max_chunks: int, frames: int) ->
     large, small = prices(dsp_menu(layers, board.dsp), True), prices(lut_menu(layers), True)
     if not large.menu.arrays or board.technology is not None:
         raise UserError(f"exact: no array of DSPs for {board.name}; it covers boards with {SMALLEST_DSP} DSPs or more")
-    kinds: list[Kind] = [Mixed(large), Mixed(small, only=small_runs(layers))]
+    kinds: list[Kind] = [Mixed(large), Mixed(small, only=small_runs(layers)), Mixed(large.in_lut(suits_lut))]
     pooling = frozenset(n for n, layer in enumerate(layers) if layer.op in ("maxpool", "avgpool"))
     if pooling and len(pooling) < len(layers):
-        rest = frozenset(range(len(layers))) - pooling
-        kinds.append(Beside(Mixed(large, pooling), Mixed(small, rest)))
+        kinds.append(Beside.of(large, small, pooling))
     able = frozenset(layer.name for layer in layers) - set(lowered.places) - {lowered.output}
     tensors = Tensors(layers, able)
     chip = prices(dsp_menu(layers, board.dsp, ports=2, levels=CHIP_LEVELS))
@@ -82,9 +82,10 @@ def stage_space(network: Network, board: Board, max_chunks: int, frames: int) ->
 
 
 def _floor(layers: Sequence[Layer], board: Board) -> float:
-    """Cycles of a frame if all DSPs did two multiplications in each, but for what may be on chunks made of LUTs."""
-    small = {n for first, end in small_runs(layers) for n in range(first, end)}
-    return sum(layer.macs for n, layer in enumerate(layers) if n not in small) / (2 * board.dsp)
+    """Cycles of a frame if all DSPs did two multiplications in each, and all LUTs were multipliers."""
+    return sum(layer.macs for layer in layers) / (
+        2 * board.dsp + ROUTABLE * board.lut / LUT_MODEL.per_multiplier_in_lut
+    )
 
 
 def propose(

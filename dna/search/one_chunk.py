@@ -11,16 +11,16 @@ from dna.accelerator.board import Board
 from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.isa import WORD_BYTES, field_limit
 from dna.accelerator.mapping import Mapping
-from dna.compile.compiler import compile as compile_design
 from dna.compile.default_mapping import smallest_mapping
 from dna.compile.limits import check
 from dna.compile.lowering import lower
 from dna.compile.memory_map import place_tensors
+from dna.cost.packed import packed, schedule_packed
 from dna.cost.resources import RESOURCES, resources
-from dna.cost.schedule import schedule
+from dna.cost.schedule import Schedule
 from dna.errors import UserError
 from dna.network.layer import Layer
-from dna.network.network import Network, Weights
+from dna.network.network import Network
 from dna.search import exact
 from dna.search.accelerator import AcceleratorProblem, explain, problem
 from dna.search.goal import Goal
@@ -49,7 +49,6 @@ class OneChunk:
 
 def solve_one_chunk(
     network: Network,
-    weights: Weights,
     board: Board,
     goal: Goal,
     method: str,
@@ -68,7 +67,7 @@ def solve_one_chunk(
         result = METHODS[method](replace(space, goal=aim), budget, seed)
         if not result.feasible:
             raise UserError(explain(result, aim, board))
-        solved = _solved(space, network, weights, board, result)
+        solved = _solved(space, network, board, result)
         if reaches(goal, solved.cycles, board):
             return solved
         aim = aim.faster(solved.cycles / aim.cycles(board))
@@ -125,22 +124,24 @@ def best_mapping(network: Network, chunk: Chunk, board: Board) -> Mapping | None
     return Mapping(tuple(decode(layer, chunk, identity) for layer, identity in pairs))
 
 
-def frame_cycles(network: Network, weights: Weights, board: Board, chunk: Chunk, mapping: Mapping) -> int:
+def frame_cycles(network: Network, board: Board, chunk: Chunk, mapping: Mapping) -> int:
     """Of one frame, by the exact schedule."""
-    return schedule(compile_design(network, weights, Accelerator((chunk,)), mapping), board.memory).cycles
+    return _schedule(network, board, chunk, mapping, 1).cycles
 
 
 def steady_cycles(network: Network, board: Board, chunk: Chunk, mapping: Mapping) -> int:
     """From frame to frame in steady state, by the exact schedule."""
+    return _schedule(network, board, chunk, mapping, PASSES).interval
+
+
+def _schedule(network: Network, board: Board, chunk: Chunk, mapping: Mapping, passes: int) -> Schedule:
     program = outline(network, Accelerator((chunk,)), mapping)
-    return schedule(program, board.memory, PASSES).interval
+    return schedule_packed(packed(program), board.memory, passes)
 
 
-def _solved(
-    space: AcceleratorProblem, network: Network, weights: Weights, board: Board, result: SearchResult
-) -> OneChunk:
+def _solved(space: AcceleratorProblem, network: Network, board: Board, result: SearchResult) -> OneChunk:
     chunk = space.space.chunk(result.design)
     mapping = best_mapping(network, chunk, board)
     if mapping is None:
         raise UserError(f"network '{network.name}': a layer fits no tile on the accelerator that was found")
-    return OneChunk(chunk, mapping, frame_cycles(network, weights, board, chunk, mapping), result)
+    return OneChunk(chunk, mapping, frame_cycles(network, board, chunk, mapping), result)

@@ -80,11 +80,15 @@ class Needs:
         least[list(layers)] = 0
         return replace(Needs.of(self.weights, least, self.most), most=self.most, slack=self.slack)
 
-    def wasteful(self, used: Floats, first: int, end: int | Ints) -> NDArray[np.bool_]:
-        """Whether a stage's options waste more than there is: no cover within the limits has them."""
-        needed = np.atleast_2d(self.suffix[first] - self.suffix[end])
-        result: NDArray[np.bool_] = (self.weights @ used.T - needed.T > self.slack[:, None]).any(axis=0)
-        return result
+    def most_of(self, first: int | Ints, end: int | Ints) -> Floats:
+        """The most that stages may use, weighted, `(N, W)`: no cover within the limits has one with more."""
+        most: Floats = np.atleast_2d(self.slack + self.suffix[first] - self.suffix[end])
+        return most
+
+    def wasteful(self, used: Floats, first: int | Ints, end: int | Ints) -> NDArray[np.bool_]:
+        """Whether a stage's options, `(N, 5)`, use more than that."""
+        above: NDArray[np.bool_] = self.weights @ used.T > self.most_of(first, end).T
+        return np.asarray(above.any(axis=0))
 
     def hopeless(self, used: Floats, end: int) -> NDArray[np.bool_]:
         """Whether states of a prefix leave too little for the rest."""

@@ -5,7 +5,7 @@ They hand over in bands of rows, on chip. Both have two ports, one for tensors, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,11 +17,12 @@ from dna.network.layer import Layer
 from dna.search.chip_kinds import ALIGNED, Tensors, carried, link_blocks, output_words
 from dna.search.mapping_space import UNMAPPED
 from dna.search.partition import COLUMNS, ROOM, Needs
-from dna.search.stage_kinds import Choices, Part, Prices
+from dna.search.stage_kinds import Among, Choices, Part, Prices
 from dna.search.stages import Mode
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 MAIN_LEVELS = ((512,), (256, 512, 1024), (64,), (1024, 2048))
 DEPTHWISE_LEVELS = ((512, 1024), (512,), (64,), (1024, 2048))
@@ -212,56 +213,78 @@ class Split:
         """Whether a segment begins with its depthwise layer."""
         return self.segments[number].first == self.segments[number].depthwise
 
-    def choices(self, first: int, interval: float, needs: Needs) -> Choices:
-        if first not in self._starts:
-            return Choices.none(4)
-        start, parts = self._starts.index(first), []
-        for stop in range(start + 1, len(self.segments) + 1):
-            quick = [key for key in self._sums if self._quick(key, start, stop, interval)]
-            if not quick:
-                break
-            parts.append(self._of_run(start, stop, quick, interval, needs))
+    def choices(self, interval: float, needs: Needs, among: Among = None) -> Choices:
+        parts = []
+        for start in range(len(self.segments)):
+            for stop in range(start + 1, len(self.segments) + 1):
+                quick = {key: self._quick(key, start, stop, interval) for key in self._sums}
+                quick = {key: arrays for key, arrays in quick.items() if arrays.any()}
+                if not quick:
+                    break
+                run = self.segments[start].first, self.segments[stop - 1].end
+                if among is None or run in among:
+                    parts.append(self._of_run(start, stop, quick, interval, needs))
         return Choices.joined(parts, 4)
 
-    def _quick(self, key: tuple[int, int], start: int, stop: int, interval: float) -> bool:
-        """Whether some segments may keep up; if not, more segments do not either."""
+    def _quick(self, key: tuple[int, int], start: int, stop: int, interval: float) -> Bools:
+        """Which arrays of the main chunk may keep up for some segments, `(A,)`; if none, for more none does either."""
         least = self._fastest[key][stop] - self._fastest[key][start] + self._border[key[0]][0][start]
-        return bool((least <= interval).any())
+        return np.asarray((least <= interval).reshape(self.main.menu.shape).any(axis=1))
 
     def _of_run(
-        self, start: int, stop: int, quick: Sequence[tuple[int, int]], interval: float, needs: Needs
+        self, start: int, stop: int, quick: Mapping[tuple[int, int], Bools], interval: float, needs: Needs
     ) -> Choices:
-        """Options for some segments, by these main splits and banks: the smallest buffers of each pair of arrays."""
+        """Options for some segments, by these main splits and banks, and the arrays that may keep up with each: the
+        smallest buffers of each pair of arrays."""
         first, end = self.segments[start].first, self.segments[stop - 1].end
         links, whole, parts = self._links(first, end), self._whole(start, stop), []
-        fitting: dict[tuple[int, int], NDArray[np.bool_]] = {}
-        for one, bank in sorted(quick, key=lambda key: (carried(MAIN_SPLITS[key[0]]), key[1])):
-            border = self._border[one][0][start] + self._border[one][1][stop - 1]
+        keys = sorted(quick, key=lambda key: (carried(MAIN_SPLITS[key[0]]), key[1]))
+        sparing = self._sparing(keys[0][0], first, end, links + link_blocks(max(min(BANKS), whole)), needs)
+        arrays = np.nonzero(sparing & np.any(list(quick.values()), axis=0))[0]
+        if not len(arrays):
+            return Choices.none(4)
+        fitting: dict[tuple[int, int], Bools] = {}
+        for one, bank in keys:
+            border = self._of_arrays(self._border[one][0][start] + self._border[one][1][stop - 1], arrays)
             sums = self._sums[one, bank]
-            fits = sums[stop] - sums[start] <= (interval - border)[:, None]
-            fits = fits.reshape(*self.main.menu.shape, *self.side.menu.shape)
+            cycles = self._of_arrays(sums[stop], arrays) - self._of_arrays(sums[start], arrays)
+            fits = cycles <= (interval - border)[:, :, None]
+            fits = fits.reshape(*fits.shape[:2], *self.side.menu.shape)
             fine = _firsts(_firsts(fits, 1), 3)
             for (other, less), before in fitting.items():
                 if other == one or less == bank:  # That one takes less of the bandwidth, or a smaller bank.
                     fine &= ~before
             fitting[one, bank] = fits
-            main, side = np.nonzero(fine.reshape(sums.shape[1:]))
-            used = self._main_used(one, main, first, end, links + link_blocks(max(bank, whole))) + self._side_used[side]
+            array, place, *sides = np.nonzero(fine)
+            main = arrays[array] * self.main.menu.shape[1] + place
+            side = np.ravel_multi_index(tuple(sides), self.side.menu.shape)
+            used = self._main_used(one, first, end, links + link_blocks(max(bank, whole)))[main] + self._side_used[side]
             kept = np.nonzero(~needs.wasteful(used, first, end) & (used <= ROOM).all(axis=1))[0]
             main, side = main[kept], side[kept]
             payload = np.stack([main * 0 + one, main * 0 + bank, main, side], axis=1)
-            parts.append(Choices(np.full(len(payload), end), used[kept], payload))
+            parts.append(Choices(main * 0 + first, main * 0 + end, used[kept], payload))
         return Choices.joined(parts, 4).least()
+
+    def _sparing(self, one: int, first: int, end: int, links: int, needs: Needs) -> Bools:
+        """Arrays of the main chunk, `(A,)`, of which some entry, with the least that a side chunk uses, does not waste
+        too much."""
+        used = self._main_used(one, first, end, links) + self._side_used.min(axis=0)
+        fine = ~needs.wasteful(used, first, end) & (used <= ROOM).all(axis=1)
+        return np.asarray(fine.reshape(self.main.menu.shape).any(axis=1))
+
+    def _of_arrays(self, table: Ints, arrays: Ints) -> Ints:
+        """Rows `(A * B, ...)` of a table that belong to some arrays of the main chunk, `(len(arrays), B, ...)`."""
+        return table.reshape(*self.main.menu.shape, *table.shape[1:])[arrays]
 
     @cached_property
     def _side_used(self) -> Floats:
         return self.side.fractions(carried(DEPTHWISE_SPLIT), False).reshape(-1, len(COLUMNS))
 
-    def _main_used(self, one: int, mains: Ints, first: int, end: int, links: int) -> Floats:
-        """What these main entries use with the links' BRAM36, `(len(mains), 5)`."""
+    def _main_used(self, one: int, first: int, end: int, links: int) -> Floats:
+        """What the main entries use with the links' BRAM36, `(A * B, 5)`."""
         adds = self.main.adds(range(first, end))
         extra = np.array([links / self.main.limits.bram36 * (name == "bram36") for name in COLUMNS])
-        used: Floats = self.main.fractions(carried(MAIN_SPLITS[one]), adds).reshape(-1, len(COLUMNS))[mains] + extra
+        used: Floats = self.main.fractions(carried(MAIN_SPLITS[one]), adds).reshape(-1, len(COLUMNS)) + extra
         return used
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
@@ -289,7 +312,12 @@ def _input_words(layer: Layer) -> int:
     return layer.in_height * layer.in_width * channel_words(layer.in_channels)
 
 
-def _firsts(fits: NDArray[np.bool_], axis: int) -> NDArray[np.bool_]:
+def _firsts(fits: Bools, axis: int) -> Bools:
     """Only the first true one along an axis."""
-    result: NDArray[np.bool_] = fits & (np.cumsum(fits, axis=axis, dtype=np.int16) == 1)
-    return result
+    found = np.moveaxis(fits.copy(), axis, 0)
+    seen = found[0].copy()
+    for row in found[1:]:
+        first = row & ~seen
+        seen |= row
+        row[...] = first
+    return np.moveaxis(found, 0, axis)

@@ -7,8 +7,8 @@ An option is the array, the smallest buffers with which it keeps up, and the sha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, fields, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -21,11 +21,14 @@ from dna.accelerator.tile import WORD, param_buffer_words
 from dna.network.layer import Layer
 from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.partition import COLUMNS, Needs, undominated
+from dna.search.run_table import Runs, RunTable
 from dna.search.space import BUFFER_AXES
 from dna.search.stages import Menu, Mode, StageTables
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Among = Collection[tuple[int, int]] | None
+"""Runs of layers; None: all."""
 
 SHARES = (1, 2, 3, 4, 6, 8)
 """Cycles per beat that a chunk's memory port may have."""
@@ -72,9 +75,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Choices:
-    """Options of the runs that begin with one layer: where each ends, what it uses, and what it is."""
+    """Options of runs: where each begins and ends, what it uses, and what it is."""
 
-    ends: Ints
+    first: Ints
+    end: Ints
     used: Floats
     """`(N, 5)`."""
     payload: Ints
@@ -82,33 +86,42 @@ class Choices:
 
     @staticmethod
     def none(width: int) -> Choices:
-        return Choices(np.zeros(0, np.int64), np.zeros((0, len(COLUMNS))), np.zeros((0, width), np.int64))
+        zero = np.zeros(0, np.int64)
+        return Choices(zero, zero, np.zeros((0, len(COLUMNS))), np.zeros((0, width), np.int64))
 
     @staticmethod
     def joined(parts: Sequence[Choices], width: int) -> Choices:
-        parts = [part for part in parts if len(part.ends)] or [Choices.none(width)]
-        return Choices(*(np.concatenate([getattr(p, n) for p in parts]) for n in ("ends", "used", "payload")))
+        parts = [part for part in parts if len(part.end)] or [Choices.none(width)]
+        return Choices(*(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Choices)))
 
-    def by_end(self) -> dict[int, Choices]:
-        order = np.argsort(self.ends, kind="stable")
-        ends, starts = np.unique(self.ends[order], return_index=True)
-        groups = np.split(order, starts[1:])
-        return {
-            end: Choices(self.ends[rows], self.used[rows], self.payload[rows])
-            for end, rows in zip(ends.tolist(), groups, strict=False)
-        }
+    def by_first(self) -> dict[int, Choices]:
+        """Those of the runs that begin with each layer."""
+        return {int(part.first[0]): part for part in self._split(self.first)}
+
+    def by_run(self) -> dict[tuple[int, int], Choices]:
+        key = self.first * (1 + int(self.end.max(initial=0))) + self.end
+        return {(int(part.first[0]), int(part.end[0])): part for part in self._split(key)}
+
+    def _split(self, key: Ints) -> list[Choices]:
+        """Those with equal keys together, lowest key first."""
+        order = np.argsort(key, kind="stable")
+        starts = np.nonzero(np.diff(key[order], prepend=-1))[0][1:]
+        if not len(order):
+            return []
+        columns = [np.split(getattr(self, f.name)[order], starts) for f in fields(Choices)]
+        return [Choices(*rows) for rows in zip(*columns, strict=True)]
 
     def least(self) -> Choices:
-        """The undominated ones; all with one end."""
-        kept, _ = undominated(self.used, self.used.sum(axis=1), len(self.ends))
-        return Choices(self.ends[kept], self.used[kept], self.payload[kept])
+        """The undominated ones; all of one run."""
+        kept, _ = undominated(self.used, self.used.sum(axis=1), len(self.end))
+        return Choices(*(getattr(self, f.name)[kept] for f in fields(Choices)))
 
 
 class Kind(Protocol):
     """A kind of stage."""
 
-    def choices(self, first: int, interval: float, needs: Needs) -> Choices:
-        """All options, of all runs from `first` on, that keep up with `interval` cycles for all frames."""
+    def choices(self, interval: float, needs: Needs, among: Among = None) -> Choices:
+        """All options, of all runs or of those `among` some, that keep up with `interval` cycles for all frames."""
         ...
 
     def least(self, layer: int, weights: Floats) -> Floats:
@@ -137,7 +150,10 @@ class Prices:
     limits: Limits
     frames: int
     shares: tuple[int, ...]
+    rows: Ints | None = None
+    """Rows of the tables that are the menu's arrays; None: all are."""
     _fractions: dict[tuple[float, bool], Floats] = field(default_factory=dict)
+    _held: dict[Layer, tuple[Ints, Ints]] = field(default_factory=dict)
     _least: dict[tuple[object, ...], Floats] = field(default_factory=dict)
     _weights: dict[tuple[object, ...], Floats] = field(default_factory=dict)
 
@@ -150,10 +166,17 @@ class Prices:
         tables = StageTables(menu, board.memory, tuple(Mode(share, frames) for share in shares) if modes else ())
         return Prices(layers, menu, tables, limits, frames, shares)
 
+    def in_lut(self, suits: Callable[[Chunk], bool]) -> Prices:
+        """Those arrays that suit with multipliers made of LUTs: as many cycles, and no DSP."""
+        rows = [number for number, chunk in enumerate(self.menu.arrays) if suits(chunk)]
+        arrays = tuple(replace(self.menu.arrays[row], packed=False, mac_in_lut=True) for row in rows)
+        menu, of_tables = Menu(arrays, self.menu.levels), np.array(rows, dtype=np.int64)
+        return Prices(self.layers, menu, self.tables, self.limits, self.frames, self.shares, of_tables)
+
     def cycles(self, layer: int, mode: Mode) -> Ints:
         """Cycles of `frames` frames, `(A, B)`, buffers from the smallest on."""
         table = self.tables.get(self.layers[layer], mode)
-        return np.take_along_axis(table, self.menu.order, axis=1) * (self.frames // mode.frames)
+        return (table if self.rows is None else table[self.rows]) * (self.frames // mode.frames)
 
     def fractions(self, words: float, residual: bool) -> Floats:
         """What the entries use, `(A, B, 5)`, buffers from the smallest on."""
@@ -162,26 +185,39 @@ class Prices:
             self._fractions[words, residual] = np.take_along_axis(used, self.menu.order[:, :, None], axis=1)
         return self._fractions[words, residual]
 
+    def both_fractions(self, words: float) -> Floats:
+        """Without and with a residual, `(2, A, B, 5)`."""
+        return np.stack([self.fractions(words, False), self.fractions(words, True)])
+
     def weights(self, layer: int) -> tuple[Ints, Ints]:
         """Words of a layer's weights, `(A, 1)`, and of what a slot of the weight buffer holds, `(A, B)`."""
-        shape, values = self.layers[layer], {name: value.numpy() for name, value in self.menu.values.items()}
+        shape = shape_of(self.layers[layer])
+        if shape not in self._held:
+            self._held[shape] = self._weights_of(shape)
+        return self._held[shape]
+
+    def _weights_of(self, shape: Layer) -> tuple[Ints, Ints]:
+        values = {name: value.numpy() for name, value in self.menu.values.items()}
         word = values["oc"] * values["ic"] // WORD
-        depths = self.menu.buffers[:, BUFFER_AXES.index("weight_words")].numpy()[self.menu.order]
         taps = shape.kernel[0] * shape.kernel[1] * int(shape.has_weights)
         if shape.per_channel:
             groups, steps = -(-shape.out_channels // np.minimum(values["oc"], WORD)), -(-taps // values["ic"])
         else:
             groups = shape.groups * -(-shape.group_outputs // values["oc"])
             steps = taps * -(-shape.group_inputs // values["ic"])
-        return (groups * steps * word)[:, None], depths // 2 * word[:, None]
+        return (groups * steps * word)[:, None], self._depths("weight_words") // 2 * word[:, None]
+
+    def _depths(self, buffer: str) -> Ints:
+        """Of a buffer in each entry, `(A, B)`."""
+        found: Ints = self.menu.buffers[:, BUFFER_AXES.index(buffer)].numpy()[self.menu.order]
+        return found
 
     def weight_tiles(self, layer: int) -> Ints:
         """Weight tiles of a layer at least, `(A, B)`: one where its weights and parameters stay."""
-        shape, values = self.layers[layer], {name: value.numpy() for name, value in self.menu.values.items()}
+        shape, lanes = self.layers[layer], self.menu.values["post_lanes"].numpy()
         weights, slot = self.weights(layer)
-        params = np.asarray(param_buffer_words(shape.out_channels, values["post_lanes"]))[:, None]
-        depths = self.menu.buffers[:, BUFFER_AXES.index("param_words")].numpy()[self.menu.order]
-        tiles: Ints = np.maximum(-(-weights // slot), -(-params // (depths // 2)))
+        params = np.asarray(param_buffer_words(shape.out_channels, lanes))[:, None]
+        tiles: Ints = np.maximum(-(-weights // slot), -(-params // (self._depths("param_words") // 2)))
         # Where channels do not mix, a tile has few of them: inputs take the room.
         return np.where(tiles > 1, -(-shape.out_channels // WORD), 1) if shape.per_channel else tiles
 
@@ -202,9 +238,9 @@ class Prices:
         """Layers that add a residual among the first k."""
         return np.cumsum([0, *(int(layer.residual is not None) for layer in self.layers)])
 
-    def added(self, first: int, ends: Ints) -> NDArray[np.bool_]:
-        """Whether one of the layers of each run from `first` on adds a residual, `(len(ends),)`."""
-        result: NDArray[np.bool_] = self._adding[ends] > self._adding[first]
+    def added(self, runs: Runs) -> NDArray[np.bool_]:
+        """Whether one of the layers of each run adds a residual, `(R,)`."""
+        result: NDArray[np.bool_] = self._adding[runs.end] > self._adding[runs.first]
         return result
 
     def least(self, layer: int, modes: Sequence[tuple[Mode, float]], weights: Floats) -> Floats:
@@ -222,46 +258,9 @@ class Prices:
         return self._least[key]
 
 
-def smallest(
-    most: Ints,
-    cycles: Callable[[Ints, Ints], Ints],
-    residual: NDArray[np.bool_],
-    use: tuple[Floats, Floats],
-    first: int,
-    ends: Ints,
-    interval: float,
-    needs: Needs,
-) -> tuple[Ints, Ints, Ints, Floats]:
-    """Of each run and array the smallest buffers that keep up: number of the run, array, place of the buffers, use.
-
-    `most` `(E, A)`: cycles with the largest buffers. `cycles(runs, arrays)`: with all buffers, `(P, B)`. `residual`
-    `(E,)`: whether the run adds one. `use`: of the entries without and with one, `(A, B, 5)` each.
-    """
-    rows, arrays = np.nonzero(most <= interval)
-    # Arrays that waste too much with their smallest buffers are left out before the buffers are looked at.
-    used = np.where(residual[rows, None], use[1][arrays, 0], use[0][arrays, 0])
-    fine = ~needs.wasteful(used, first, ends[rows])
-    rows, arrays = rows[fine], arrays[fine]
-    places = (cycles(rows, arrays) <= interval).argmax(axis=1)
-    used = np.where(residual[rows, None], use[1][arrays, places], use[0][arrays, places])
-    fine = ~needs.wasteful(used, first, ends[rows])
-    return rows[fine], arrays[fine], places[fine], used[fine]
-
-
-def fewer(ends: Ints, rows: Ints, arrays: Ints, places: Ints, used: Floats, tag: int, found: Ints) -> Choices:
-    """What `smallest` gave, less what needs no smaller buffers than `found` `(E, A)`, which is brought up to date.
-
-    `tag` is the first part of the payload, array and place the others.
-    """
-    fine = places < found[rows, arrays]
-    rows, arrays, places = rows[fine], arrays[fine], places[fine]
-    found[rows, arrays] = places
-    return Choices(ends[rows], used[fine], np.stack([np.full(len(rows), tag), arrays, places], axis=1))
-
-
 @dataclass
 class Mixed:
-    """One chunk from a menu for a run, tensors in memory. `allowed(first, end)`: which runs."""
+    """One chunk from a menu for a run, tensors in memory."""
 
     prices: Prices
     skipped: frozenset[int] = frozenset()
@@ -270,42 +269,40 @@ class Mixed:
     """The runs that may have such a chunk; None: all."""
 
     @cached_property
+    def runs(self) -> Runs:
+        return Runs.all(len(self.prices.layers)) if self.only is None else Runs.of(self.only)
+
+    def _possible(self, layer: int) -> bool:
+        """Whether the chunk may run a layer."""
+        inside = (self.runs.first <= layer) & (layer < self.runs.end)
+        return layer not in self.skipped and bool(inside.any())
+
+    @cached_property
     def sums(self) -> dict[int, Ints]:
-        """By share, cycles of the first k layers on each entry, `(n + 1, A, B)`."""
+        """By share, cycles of the first k layers on each entry, `(n + 1, A, B)`; none for those that it never runs."""
         result = {}
         for share in self.prices.shares:
             total = np.zeros((len(self.prices.layers) + 1, *self.prices.menu.shape), np.int64)
             for number in range(len(self.prices.layers)):
-                if number not in self.skipped:
+                if self._possible(number):
                     total[number + 1] = self.prices.cycles(number, Mode(share, self.prices.frames))
             result[share] = np.cumsum(total, axis=0, out=total)
         return result
 
-    def choices(self, first: int, interval: float, needs: Needs, ends: Ints | None = None) -> Choices:
-        """`ends`: which runs; None: all that there may be."""
-        if ends is None:
-            ends = np.arange(first + 1, len(self.prices.layers) + 1)
-        if self.only is not None:
-            ends = np.array([end for start, end in self.only if start == first], dtype=np.int64)
-        # A share that asks for no more buffers than the next smaller one is of no use.
-        found = np.full((len(ends), self.prices.menu.shape[0]), self.prices.menu.shape[1])
-        parts = [self._of_share(first, ends, share, interval, needs, found) for share in reversed(self.prices.shares)]
-        return Choices.joined(parts, 3)
+    @cached_property
+    def _tables(self) -> list[RunTable]:
+        """Of all shares, smallest part of the bandwidth first."""
+        adds = self.prices.added(self.runs)
+        return [
+            RunTable(self.runs, self.sums[share], self.sums[share], adds, self.prices.both_fractions(1 / share))
+            for share in reversed(self.prices.shares)
+        ]
 
-    def _of_share(self, first: int, ends: Ints, share: int, interval: float, needs: Needs, found: Ints) -> Choices:
-        """`found` `(E, A)`: buffers that suffice with smaller shares; brought up to date."""
-        sums = self.sums[share]
-        residual = self.prices.added(first, ends)
-        use = self.prices.fractions(1 / share, False), self.prices.fractions(1 / share, True)
-        most = np.where(found > 0, sums[ends, :, -1] - sums[first, :, -1], UNMAPPED)
-        rows, arrays, places, used = smallest(
-            most, lambda e, a: sums[ends[e], a] - sums[first, a], residual, use, first, ends, interval, needs
-        )
-        return fewer(ends, rows, arrays, places, used, share, found)
+    def choices(self, interval: float, needs: Needs, among: Among = None) -> Choices:
+        return all_choices(self._tables, list(reversed(self.prices.shares)), interval, needs, among)
 
     def least(self, layer: int, weights: Floats) -> Floats:
-        possible = self.only is None or any(first <= layer < end for first, end in self.only)
-        if layer in self.skipped or not possible:
+        if not self._possible(layer):
             return np.full(len(weights), np.inf)
         modes = [(Mode(share, self.prices.frames), 1 / share) for share in self.prices.shares]
         return self.prices.least(layer, modes, weights)
@@ -328,8 +325,28 @@ class Mixed:
         return (faster[-1], array, place) if faster else None
 
 
-EXPOSED = (0.015, 0.05)
-"""Parts of the interval that the large chunk of a stage may wait for the small one beside it."""
+def all_choices(
+    tables: Sequence[RunTable], tags: Sequence[int], interval: float, needs: Needs, among: Among
+) -> Choices:
+    """The options of one chunk for each run, (tag, array, place) their payload.
+
+    The tables are those of one menu, smallest part of the bandwidth first: what asks for no smaller buffers than with
+    less of it is left out.
+    """
+    found = np.full(tables[0].shape[:2], tables[0].shape[2])
+    parts = []
+    for tag, table in zip(tags, tables, strict=True):
+        runs, arrays, places, used = table.smallest(interval, needs, among)
+        fine = places < found[runs, arrays]
+        runs, arrays, places = runs[fine], arrays[fine], places[fine]
+        found[runs, arrays] = places
+        payload = np.stack([np.full(len(runs), tag), arrays, places], axis=1)
+        parts.append(Choices(table.runs.first[runs], table.runs.end[runs], used[fine], payload))
+    return Choices.joined(parts, 3)
+
+
+EXPOSED = 0.03
+"""Part of the interval that the large chunk of a stage may wait for the small one beside it."""
 
 
 @dataclass
@@ -341,29 +358,28 @@ class Beside:
 
     main: Mixed
     small: Mixed
-    """Prices the layers that `main` skips."""
+    """Prices the layers that `main` skips; both for the same runs."""
 
-    @cached_property
-    def _counts(self) -> Ints:
-        """Layers beside among the first k."""
-        beside = [int(n in self.main.skipped) for n in range(len(self.main.prices.layers))]
-        return np.cumsum([0, *beside])
+    @staticmethod
+    def of(large: Prices, small: Prices, beside: frozenset[int]) -> Beside:
+        """With the layers `beside` on the small chunk: for the runs that have some of them, and others."""
+        count = len(large.layers)
+        runs = tuple(
+            (first, end)
+            for first in range(count)
+            for end in range(first + 1, count + 1)
+            if 0 < sum(n in beside for n in range(first, end)) < end - first
+        )
+        rest = frozenset(range(count)) - beside
+        return Beside(Mixed(large, beside, runs), Mixed(small, rest, runs))
 
-    def choices(self, first: int, interval: float, needs: Needs) -> Choices:
-        counts, total = self._counts, len(self.main.prices.layers)
-        ends = np.arange(first + 1, total + 1)
-        beside = counts[ends] - counts[first]
-        ends = ends[(beside > 0) & (beside < ends - first)]
-        if not len(ends):
-            return Choices.none(6)
-        parts = []
-        for exposed in EXPOSED:
-            own, other = interval * (1 - exposed), interval * min(1.0, exposed * self.main.prices.frames)
-            large = self.main.choices(first, own, needs.less(self.main.skipped), ends).by_end()
-            little = self.small.choices(first, other, needs.less(self.small.skipped), ends).by_end()
-            both = [end for end in large if end in little]
-            parts += [self._products(large[end], little[end], needs, first, end) for end in both]
-        return Choices.joined(parts, 6)
+    def choices(self, interval: float, needs: Needs, among: Among = None) -> Choices:
+        own, other = interval * (1 - EXPOSED), interval * min(1.0, EXPOSED * self.main.prices.frames)
+        large = self.main.choices(own, needs.less(self.main.skipped), among).by_run()
+        little = self.small.choices(other, needs.less(self.small.skipped), among).by_run()
+        return Choices.joined(
+            [self._products(large[run], little[run], needs, *run) for run in large if run in little], 6
+        )
 
     def least(self, layer: int, weights: Floats) -> Floats:
         return np.minimum(self.main.least(layer, weights), self.small.least(layer, weights))
@@ -373,9 +389,9 @@ class Beside:
         large, little = large.least(), little.least()
         used = (large.used[:, None] + little.used[None]).reshape(-1, len(COLUMNS))
         fine = np.nonzero(~needs.wasteful(used, first, end))[0]
-        one, other = np.divmod(fine, len(little.ends))
+        one, other = np.divmod(fine, len(little.end))
         payload = np.concatenate([large.payload[one], little.payload[other]], axis=1)
-        return Choices(np.full(len(fine), end), used[fine], payload)
+        return Choices(np.full(len(fine), first), np.full(len(fine), end), used[fine], payload)
 
     def part(self, first: int, end: int, payload: Sequence[int]) -> Part:
         one, other = self.main.part(first, end, payload[:3]), self.small.part(first, end, payload[3:])

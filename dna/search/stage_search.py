@@ -15,15 +15,16 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from dna.search.partition import Cover, Needs, Options, Step, cover
+from dna.search.partition import Cover, Needs, Options, Step, cover, undominated
 from dna.search.point import Point
 from dna.search.problem import Budget
-from dna.search.stage_kinds import ROUTABLE, Choices, Kind
+from dna.search.stage_kinds import ROUTABLE, Among, Choices, Kind
 from dna.search.stage_points import point_of
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 
-BEAMS = (400, 4000)
+BEAMS = (1000, 4000)
 """States per prefix: while good points are looked for, and for the proof that there are no better ones."""
 KEPT = 16
 """Covers of an interval that become points."""
@@ -133,43 +134,59 @@ class _Search:
     trace: list[tuple[float, float]] = field(default_factory=list)
     options: list[_Option] = field(default_factory=list)
     """By tag."""
+    runs: frozenset[tuple[int, int]] = frozenset()
+    """Those of the covers that the last attempt with all runs found."""
 
     @property
     def over(self) -> bool:
         return time.perf_counter() - self.started > self.budget.seconds
 
-    def attempt(self, interval: float, beam: int, hardware: float = 1.0, chunks: float = 1.0) -> bool:
-        """Keeps the covers within `interval` and such parts of hardware and chunks; whether there are no others."""
+    def attempt(
+        self, interval: float, beam: int, hardware: float = 1.0, chunks: float = 1.0, among: Among = None
+    ) -> bool:
+        """Keeps the covers within `interval` and such parts of hardware and chunks; whether there are no others, of
+        runs `among` some."""
         self.options = []
         needs = self.space.needs(interval, hardware, chunks)
+        each: list[dict[int, Choices]] = []
+        for kind in self.space.kinds:
+            if self.over and self.found:
+                return False
+            each.append(kind.choices(interval, needs, among).by_first())
         found = cover(
             self.space.count,
-            lambda first: self._stages(first, interval, needs),
+            lambda first: self._stages({k: own[first] for k, own in enumerate(each) if first in own}),
             needs,
             beam,
             lambda: self.over and bool(self.found),
         )
+        if found.covers and among is None:
+            self.runs = frozenset((step.first, step.end) for one in found.covers for step in one.steps)
         for one in found.covers[:KEPT]:
             cycles, point = self._point(one)
             self.hardware[point] = float(one.used @ WEIGHTS[-1])
             self._keep(cycles, point)
         return found.complete
 
-    def _stages(self, first: int, interval: float, needs: Needs) -> Mapping[int, Options]:
-        each = [kind.choices(first, interval, needs).by_end() for kind in self.space.kinds]
-        ends = sorted(set().union(*each))
-        return {end: self._numbered({k: own[end] for k, own in enumerate(each) if end in own}) for end in ends}
+    def _stages(self, own: Mapping[int, Choices]) -> Mapping[int, Options]:
+        """By end, the undominated ones of the options that each kind has for runs with one first layer; each is kept in
+        `options`, its tag the number."""
+        if not own:
+            return {}
+        kinds = np.concatenate([np.full(len(c.end), kind) for kind, c in own.items()])
+        rows = np.concatenate([np.arange(len(c.end)) for c in own.values()])
+        ends, used = (np.concatenate([getattr(c, name) for c in own.values()]) for name in ("end", "used"))
+        order = np.argsort(ends, kind="stable")
+        groups = np.split(order, np.nonzero(np.diff(ends[order]))[0] + 1)
+        return {int(ends[group[0]]): self._numbered(group, used[group], kinds, rows, own) for group in groups}
 
-    def _numbered(self, own: Mapping[int, Choices]) -> Options:
-        """The undominated options of all kinds, each with its number in `options`."""
-        kinds = np.concatenate([np.full(len(c.ends), kind) for kind, c in own.items()])
-        rows = np.concatenate([np.arange(len(c.ends)) for c in own.values()])
-        used = np.concatenate([c.used for c in own.values()])
-        both = Choices(kinds, used, rows[:, None]).least()
-        tags = np.arange(len(both.ends)) + len(self.options)
-        for kind, row in zip(both.ends.tolist(), both.payload[:, 0].tolist(), strict=True):
+    def _numbered(self, group: Ints, used: Floats, kinds: Ints, rows: Ints, own: Mapping[int, Choices]) -> Options:
+        """The undominated ones of a group of options, row `rows` of the choices of a kind each."""
+        kept = undominated(used, used.sum(axis=1), len(used))[0]
+        tags = np.arange(len(kept)) + len(self.options)
+        for kind, row in zip(kinds[group[kept]].tolist(), rows[group[kept]].tolist(), strict=True):
             self.options.append(_Option(kind, tuple(own[kind].payload[row].tolist())))
-        return Options(both.used, tags)
+        return Options(used[kept], tags)
 
     def _keep(self, cycles: float, point: Point) -> None:
         key = (tuple((c.oc, c.ic, c.px) for c in point.chunks), point.assignment)
@@ -241,7 +258,7 @@ def solve(
         low = _proven(search, low, fine, beam)
     watch(1.0)
     for chunks in FEWER:
-        _fewer(search, chunks / space.chunks)
+        _fewer(search, chunks)
     # A cover may take less than the interval that it was found for.
     return Solved(_ranked(search), min(low, search.best), tuple(search.trace))
 
@@ -261,27 +278,46 @@ def _first(search: _Search, low: float) -> tuple[float, float]:
     return bottom, low
 
 
-def _fewer(search: _Search, chunks: float) -> None:
-    """Looks for points with few chunks too: the exact schedule may think better of them."""
-    best = search.best
+def _fewer(search: _Search, chunks: int) -> None:
+    """Looks for points with so few chunks, one or two, too: the exact schedule may think better of them."""
+    best, count = search.best, search.space.count
+    runs = {(0, end) for end in range(1, count + 1)} | {(first, count) for first in range(count)}
+    among = runs if chunks > 1 else {(0, count)}
     for slower in FEWER_SLOWER:
         known = len(search.found)
         if search.over:
             return
-        search.attempt(slower * best, FEWER_BEAM, chunks=chunks + 1e-6)
+        search.attempt(slower * best, FEWER_BEAM, chunks=chunks / search.space.chunks + 1e-6, among=among)
         if len(search.found) > known:
             return
 
 
 def _narrowed(search: _Search, bottom: float, fine: float) -> float:
-    """Bisects between an interval and the best one; what is proven to be out of reach."""
-    low = 0.0
+    """Shorter and shorter intervals until one has no cover; what is proven to be out of reach.
+
+    The best of the runs that are known is hard to beat: so at first only little less is asked for. What turns out to be
+    far from the best comes down fast.
+    """
+    low, step = 0.0, max(fine, FINE)
     while search.best / bottom > max(fine, FINE) and not search.over and search.best < float("inf"):
-        before, middle = search.best, float(np.sqrt(search.best * bottom))
+        _polished(search, bottom)
+        before = search.best
+        middle = max(before / step, float(np.sqrt(before * bottom)))
         proven = search.attempt(middle, BEAMS[0])
         if search.best == before:
-            bottom, low = middle, middle if proven else low
+            bottom, low, step = middle, middle if proven else low, max(fine, FINE)
+        else:
+            step = step * step
     return low
+
+
+def _polished(search: _Search, bottom: float) -> None:
+    """Bisects with the runs of the covers that are known, and no others: that takes next to no time."""
+    while search.best / bottom > FINE and not search.over:
+        before, middle = search.best, float(np.sqrt(search.best * bottom))
+        search.attempt(middle, BEAMS[0], among=search.runs)
+        if search.best == before:
+            bottom = middle
 
 
 def _proven(search: _Search, low: float, fine: float, beam: int) -> float:

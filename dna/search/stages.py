@@ -42,6 +42,9 @@ SMALLEST_DSP = 32
 LUT_ARRAYS = ((16, 1, 1), (16, 1, 2), (16, 1, 4), (16, 2, 2), (16, 4, 1))
 """oc, ic, px of arrays without DSP, at most 64 multipliers."""
 
+LUT_INPUT_CHANNELS, LUT_PIXEL_LANES = (4, 8, 16), (2, 4, 8, 14, 28)
+"""Arrays of a DSP menu that may be made of LUTs as well."""
+
 
 FLATS = 48
 """Layers whose mappings are kept for other modes."""
@@ -119,6 +122,11 @@ def lut_menu(layers: Sequence[Layer], shapes: Sequence[tuple[int, int, int]] = L
     return Menu(tuple(arrays), SMALL_LEVELS)
 
 
+def suits_lut(chunk: Chunk) -> bool:
+    """Whether an array of a DSP menu may be made of LUTs as well: a part of them, so that there are not too many."""
+    return chunk.oc <= 64 and chunk.ic in LUT_INPUT_CHANNELS and chunk.px in LUT_PIXEL_LANES
+
+
 def _array(
     oc: int, ic: int, px: int, post: int, residual: bool, ports: int, packed: bool = False, mac_in_lut: bool = False
 ) -> Chunk:
@@ -158,13 +166,14 @@ class StageTables:
     """The last ones made, for other modes."""
 
     def get(self, layer: Layer, mode: Mode) -> Ints:
-        """Cycles of a group of `mode.frames` frames, `(A, B)` in the menu's order of buffers; `UNMAPPED` where none."""
+        """Cycles of a group of `mode.frames` frames, `(A, B)`, buffers in the menu's `order`; `UNMAPPED` where none."""
         shape = shape_of(layer)
         if (shape, mode) not in self._made:
             alike = [other for other in self.modes if other.fine == mode.fine and other != mode]
             flat = self._flat(shape, mode.fine)
             for other in (mode, *alike):
-                self._made[shape, other] = flat.best(other, self.memory)
+                table = flat.best(other, self.memory)
+                self._made[shape, other] = np.take_along_axis(table, self.menu.order, axis=1)
         return self._made[shape, mode]
 
     def _flat(self, shape: Layer, fine: bool) -> _Flat:
@@ -218,12 +227,20 @@ class _Flat:
         place = torch.cat([part[4] for part in parts])
         order = torch.argsort(place)
         place = place[order]
+        # Where each pair's choice, and its terms, are once those of all parts stand one behind the other.
+        chosen, priced, choice, entry = [], [], 0, 0
+        for c, terms, array, mapping, _ in parts:
+            chosen.append(choice + mapping)
+            priced.append(entry + array * len(c) + mapping)
+            choice, entry = choice + len(c), entry + terms.fits.numel()
+        of_choice, of_terms = torch.cat(chosen)[order], torch.cat(priced)[order]
 
         def geometry(name: str) -> Tensor:
-            return torch.cat([getattr(c, name)[mapping] for c, _, _, mapping, _ in parts])[order]
+            return torch.cat([getattr(part[0], name) for part in parts])[of_choice]
 
         def term(name: str) -> Tensor:
-            return torch.cat([getattr(t, name)[array, mapping] for _, t, array, mapping, _ in parts])[order][None, None]
+            every = [getattr(t, name).expand(t.fits.shape).reshape(-1) for _, t, _, _, _ in parts]
+            return torch.cat(every)[of_terms][None, None]
 
         tables = ("pixels", "channels")
         first = parts[0][0]

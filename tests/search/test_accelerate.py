@@ -125,7 +125,7 @@ def test_least_hardware_is_no_more_than_that_of_the_best_single_chunk():
     goal = LeastHardware(20_000)
     least = solved_for({}, "exact", goal)
     check_solved(least)
-    single = solve_one_chunk(NETWORK, blank_weights(NETWORK), BOARD, goal, "exact", Budget(seconds=60))
+    single = solve_one_chunk(NETWORK, BOARD, goal, "exact", Budget(seconds=60))
     assert least.cost <= single.result.cost and least.cycles <= goal.cycles(BOARD)
     two = solved_for({"chunks": 2}, "exact", goal)
     check_solved(two)

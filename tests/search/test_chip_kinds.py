@@ -10,7 +10,7 @@ from dna.accelerator.chunk import Accelerator, Chunk
 from dna.accelerator.mapping import LayerMapping
 from dna.compile.limits import fits
 from dna.compile.lowering import lower
-from dna.cost.resources import accelerator_resources
+from dna.cost.resources import accelerator_resources, resources
 from dna.network.zoo import Request, build
 from dna.search.chip_kinds import ALIGNED, OnChip, Tensors, carried, link_blocks, output_words
 from dna.search.links import link_needs
@@ -21,7 +21,7 @@ from dna.search.point_mappings import Mapper
 from dna.search.split_kind import BANKS, DEPTHWISE_LEVELS, DEPTHWISE_SPLIT, MAIN_SPLITS, Split
 from dna.search.stage_kinds import Limits, Prices
 from dna.search.stage_search import WEIGHTS
-from dna.search.stages import dsp_menu
+from dna.search.stages import Mode, dsp_menu, suits_lut
 
 BOARD = load_board("zc706")
 FEW = ((512, 1024), (256, 1024), (64,), (1024, 2048))
@@ -91,15 +91,15 @@ def test_options_of_two_chunks_leave_nothing_out(split, segment, ratio):
     borders = {one: before[segment] + behind[segment] for one, (before, behind) in split._border.items()}
     each = [(sums[segment + 1] - sums[segment]).min(axis=1) + borders[key[0]] for key, sums in split._sums.items()]
     interval = ratio * float(np.min(each))
-    options = split.choices(first, interval, loose(split.main.layers)).by_end()
+    options = split.choices(interval, loose(split.main.layers)).by_run()[first, end]
     everything = every_option(split, first, end, interval)
     everything = everything[(everything <= 1).all(axis=1)]
     assert len(everything)
     # LUTs decide nothing among buffers of one array: places are in the order of their BRAM.
     others = [n for n, name in enumerate(COLUMNS) if name != "lut"]
-    own = options[end].used[:, others]
+    own = options.used[:, others]
     assert all((own <= row[others] + 1e-9).all(axis=1).any() for row in everything)
-    for payload in options[end].payload.tolist():
+    for payload in options.payload.tolist():
         assert split.cycles(first, end, payload) <= interval
 
 
@@ -176,7 +176,7 @@ def test_smaller_splits_of_the_bandwidth_come_first():
     kind = OnChip(prices, tensors, 32768)
     end = 6
     interval = 1.2 * min(kind.cycles(0, end, (0, a, -1)) for a in range(prices.menu.shape[0]))
-    own = kind.choices(0, interval, loose(layers)).by_end()[end]
+    own = kind.choices(interval, loose(layers)).by_run()[0, end]
     by_array = {}
     for used, (_, array, place) in sorted(zip(own.used.tolist(), own.payload.tolist(), strict=True)):
         by_array.setdefault(array, []).append((used[COLUMNS.index("bandwidth")], place))
@@ -186,3 +186,17 @@ def test_smaller_splits_of_the_bandwidth_come_first():
     assert all(kind.cycles(0, end, payload) <= interval for payload in own.payload.tolist())
     part = kind.part(0, end, own.payload[0].tolist())
     assert accelerator_resources(Accelerator(part.chunks))["dsp"] <= 128
+
+
+def test_arrays_made_of_luts_take_the_same_cycles_and_no_dsp():
+    layers, _ = tensors_of(build("resnet18", Request((64, 64, 3), 1.0, 10)).network)
+    prices = Prices.of(layers, dsp_menu(layers, 512, levels=FEW), BOARD, Limits.of(BOARD, 3), 2)
+    twins = prices.in_lut(suits_lut)
+    assert 0 < twins.menu.shape[0] < prices.menu.shape[0]
+    for number, row in enumerate(twins.rows.tolist()):
+        for place in range(twins.menu.shape[1]):
+            one, other = prices.menu.entry(row, place, False), twins.menu.entry(number, place, False)
+            assert other == replace(one, packed=False, mac_in_lut=True)
+        assert resources(other).dsp == 0 < resources(one).dsp
+    mode = Mode(2, 2)
+    assert (twins.cycles(3, mode) == prices.cycles(3, mode)[twins.rows]).all()
