@@ -24,6 +24,8 @@ from dna.network.zoo import names
 NAME = "search_command"
 BAR = "<= 60"
 QUICK = ("squeezenet1_1",), ("zc706",)
+OPTIONS: tuple[str, ...] = ()
+"""Of the command, besides network and board: none, for its defaults are what is measured."""
 
 
 def main() -> int:
@@ -55,8 +57,8 @@ def measured(network: str, board: str) -> Row:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         began = time.monotonic()
-        command = [sys.executable, "-m", "dna", "search", "--network", network, "--board", board, "--out", str(out)]
-        done = subprocess.run(command, capture_output=True, text=True)
+        asked = ["search", "--network", network, "--board", board, "--out", str(out), *OPTIONS]
+        done = subprocess.run([sys.executable, "-m", "dna", *asked], capture_output=True, text=True)
         seconds = time.monotonic() - began
         extra = {"network": network, "board": board}
         if done.returncode:

@@ -30,8 +30,8 @@ from dna.search.problem import Budget
 from dna.search.rivals import Entrant, rivals
 
 BRING_MINUTES = 0.6
-"""For the accelerator: with less, not all kinds of stages may be priced in time, nor the best pipelines be found. The
-rest takes half a minute for most networks of the zoo."""
+"""For the accelerator: so that the whole, quantisation and comparison too, takes less than a minute. With half of it,
+not all kinds of stages may be priced in time, nor the best pipelines be found."""
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ VALUES = Numbers(float, ",", "VALUE,...")
 @click.option(
     "--minutes",
     type=float,
-    help="About what the whole search may take, 3 by default; with --network what the accelerator may take, 1.",
+    help="About what the whole search may take, 3 by default; with --network what the accelerator may take, 0.6.",
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder; default: runs/BOARD-NNN.")
 @click.option("--force", is_flag=True, help="Replace a run that stands in --out.")

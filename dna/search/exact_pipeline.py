@@ -66,7 +66,7 @@ def stage_space(network: Network, board: Board, max_chunks: int, frames: int) ->
     large, small = prices(dsp_menu(layers, board.dsp), True), prices(lut_menu(layers), True)
     if not large.menu.arrays or board.technology is not None:
         raise UserError(f"exact: no array of DSPs for {board.name}; it covers boards with {SMALLEST_DSP} DSPs or more")
-    kinds: list[Kind] = [Mixed(large), Mixed(small, only=small_runs(layers)), Mixed(large.in_lut(suits_lut))]
+    kinds: list[Kind] = [Mixed(large), Mixed(small, only=small_runs(layers)), Mixed(large.made_of_luts(suits_lut))]
     pooling = frozenset(n for n, layer in enumerate(layers) if layer.op in ("maxpool", "avgpool"))
     if pooling and len(pooling) < len(layers):
         kinds.append(Beside.of(large, small, pooling))

@@ -109,8 +109,8 @@ class RunTable:
         return runs[fine], arrays[fine], places[fine], used[fine]
 
     def _possible(self, interval: float, needs: Needs) -> tuple[Ints, Ints, Ints]:
-        """Pairs that keep up with the largest buffers, nearly, and do not waste too much with the smallest; and the
-        first place that may do for each."""
+        """Pairs that keep up with the largest buffers, nearly, and do not waste too much whatever the buffers; and
+        the first place that may do for each."""
         known = [pairs for pairs in self._pairs if pairs.serve(interval, needs)]
         if not known:
             return self._quick(np.arange(len(self.runs)), interval, needs)
@@ -124,7 +124,7 @@ class RunTable:
         first, end = self.runs.first[numbers], self.runs.end[numbers]
         fine = tail[end] - head[first] <= NEAR * interval
         # All runs share the arrays' uses: one weight after the other is cheaper than `wasteful` for each pair.
-        weighted, most = self.use[:, :, 0] @ needs.weights.T, needs.most_of(first, end)
+        weighted, most = self.use.min(axis=2) @ needs.weights.T, needs.most_of(first, end)
         for number in range(len(needs.weights)):
             fine &= weighted[self._adding[numbers], :, number] <= most[:, number, None]
         rows, arrays = np.nonzero(fine)

@@ -8,7 +8,7 @@ An option is the array, the smallest buffers with which it keeps up, and the sha
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Protocol
 
@@ -23,7 +23,7 @@ from dna.search.mapping_space import UNMAPPED, shape_of
 from dna.search.partition import COLUMNS, Needs, undominated
 from dna.search.run_table import Runs, RunTable
 from dna.search.space import BUFFER_AXES
-from dna.search.stages import Menu, Mode, StageTables
+from dna.search.stages import Menu, Mode, StageTables, in_lut
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -33,7 +33,7 @@ Among = Collection[tuple[int, int]] | None
 SHARES = (1, 2, 3, 4, 6, 8)
 """Cycles per beat that a chunk's memory port may have."""
 ROUTABLE = 0.7
-"""Part of a board's LUTs that may be used: a fuller one does not route."""
+"""Part of a board's LUTs that may be used, for a fuller one is hard to route: a rule of thumb."""
 FEW_CHANNELS = 4
 """A first layer with at most so many input channels may have a chunk made of LUTs."""
 
@@ -166,10 +166,10 @@ class Prices:
         tables = StageTables(menu, board.memory, tuple(Mode(share, frames) for share in shares) if modes else ())
         return Prices(layers, menu, tables, limits, frames, shares)
 
-    def in_lut(self, suits: Callable[[Chunk], bool]) -> Prices:
+    def made_of_luts(self, suits: Callable[[Chunk], bool]) -> Prices:
         """Those arrays that suit with multipliers made of LUTs: as many cycles, and no DSP."""
         rows = [number for number, chunk in enumerate(self.menu.arrays) if suits(chunk)]
-        arrays = tuple(replace(self.menu.arrays[row], packed=False, mac_in_lut=True) for row in rows)
+        arrays = tuple(in_lut(self.menu.arrays[row]) for row in rows)
         menu, of_tables = Menu(arrays, self.menu.levels), np.array(rows, dtype=np.int64)
         return Prices(self.layers, menu, self.tables, self.limits, self.frames, self.shares, of_tables)
 

@@ -122,6 +122,11 @@ def lut_menu(layers: Sequence[Layer], shapes: Sequence[tuple[int, int, int]] = L
     return Menu(tuple(arrays), SMALL_LEVELS)
 
 
+def in_lut(chunk: Chunk) -> Chunk:
+    """The same array without a DSP."""
+    return replace(chunk, packed=False, mac_in_lut=True)
+
+
 def suits_lut(chunk: Chunk) -> bool:
     """Whether an array of a DSP menu may be made of LUTs as well: a part of them, so that there are not too many."""
     return chunk.oc <= 64 and chunk.ic in LUT_INPUT_CHANNELS and chunk.px in LUT_PIXEL_LANES

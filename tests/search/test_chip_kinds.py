@@ -191,7 +191,7 @@ def test_smaller_splits_of_the_bandwidth_come_first():
 def test_arrays_made_of_luts_take_the_same_cycles_and_no_dsp():
     layers, _ = tensors_of(build("resnet18", Request((64, 64, 3), 1.0, 10)).network)
     prices = Prices.of(layers, dsp_menu(layers, 512, levels=FEW), BOARD, Limits.of(BOARD, 3), 2)
-    twins = prices.in_lut(suits_lut)
+    twins = prices.made_of_luts(suits_lut)
     assert 0 < twins.menu.shape[0] < prices.menu.shape[0]
     for number, row in enumerate(twins.rows.tolist()):
         for place in range(twins.menu.shape[1]):
