@@ -17,9 +17,10 @@ from dna.accelerator.chunk import LINK_WORDS
 from dna.accelerator.tile import channel_words
 from dna.cost.resources import ram_half_blocks
 from dna.network.layer import Layer
+from dna.search.menu_prices import Prices
 from dna.search.partition import COLUMNS, Needs
 from dna.search.run_table import Runs, RunTable
-from dna.search.stage_kinds import Among, Choices, Part, Prices, all_choices
+from dna.search.stage_kinds import Among, Choices, Part, all_choices
 from dna.search.stages import Mode
 
 Floats = NDArray[np.float64]

@@ -22,12 +22,13 @@ from dna.network.network import Network
 from dna.search import exact_runs
 from dna.search.chip_kinds import CHIP_LEVELS, LINKS, OnChip, Tensors
 from dna.search.goal import Fastest, Goal
+from dna.search.menu_prices import ROUTABLE, Limits, Prices
 from dna.search.pipeline import PipelineProblem
 from dna.search.point import Point
 from dna.search.problem import Budget, Ledger, SearchResult
 from dna.search.refine import blank_weights
 from dna.search.split_kind import DEPTHWISE_LEVELS, MAIN_LEVELS, Split
-from dna.search.stage_kinds import ROUTABLE, Beside, Kind, Limits, Mixed, Prices, small_runs
+from dna.search.stage_kinds import Beside, Kind, Mixed, small_runs
 from dna.search.stage_points import diverse
 from dna.search.stage_search import StageSpace, solve, spare
 from dna.search.stages import SMALLEST_DSP, Menu, dsp_menu, lut_menu, suits_lut

@@ -16,8 +16,9 @@ from dna.accelerator.tile import channel_words
 from dna.network.layer import Layer
 from dna.search.chip_kinds import ALIGNED, Tensors, carried, link_blocks, output_words
 from dna.search.mapping_space import UNMAPPED
+from dna.search.menu_prices import Prices
 from dna.search.partition import COLUMNS, ROOM, Needs
-from dna.search.stage_kinds import Among, Choices, Part, Prices
+from dna.search.stage_kinds import Among, Choices, Part
 from dna.search.stages import Mode
 
 Floats = NDArray[np.float64]

@@ -15,10 +15,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from dna.search.menu_prices import ROUTABLE
 from dna.search.partition import Cover, Needs, Options, Step, cover, undominated
 from dna.search.point import Point
 from dna.search.problem import Budget
-from dna.search.stage_kinds import ROUTABLE, Among, Choices, Kind
+from dna.search.stage_kinds import Among, Choices, Kind
 from dna.search.stage_points import point_of
 
 Floats = NDArray[np.float64]

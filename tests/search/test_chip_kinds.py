@@ -14,12 +14,12 @@ from dna.cost.resources import accelerator_resources, resources
 from dna.network.zoo import Request, build
 from dna.search.chip_kinds import ALIGNED, OnChip, Tensors, carried, link_blocks, output_words
 from dna.search.links import link_needs
+from dna.search.menu_prices import Limits, Prices
 from dna.search.outline import plan_of
 from dna.search.partition import COLUMNS, Needs
 from dna.search.point import Point
 from dna.search.point_mappings import Mapper
 from dna.search.split_kind import BANKS, DEPTHWISE_LEVELS, DEPTHWISE_SPLIT, MAIN_SPLITS, Split
-from dna.search.stage_kinds import Limits, Prices
 from dna.search.stage_search import WEIGHTS
 from dna.search.stages import Mode, dsp_menu, suits_lut
 

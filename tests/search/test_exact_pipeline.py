@@ -16,6 +16,7 @@ from dna.network.zoo import build
 from dna.search.exact_pipeline import Proposals, folds, propose, search
 from dna.search.goal import Fastest, Goal, LeastHardware
 from dna.search.mapping_space import UNMAPPED, shape_of
+from dna.search.menu_prices import ROUTABLE, Limits, Prices
 from dna.search.partition import undominated
 from dna.search.pipeline import pipeline_problem
 from dna.search.pipeline_space import pipeline_space
@@ -23,7 +24,7 @@ from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.realise import realise, settled
 from dna.search.space import default_space
-from dna.search.stage_kinds import ROUTABLE, Choices, Limits, Mixed, Part, Prices
+from dna.search.stage_kinds import Choices, Mixed, Part
 from dna.search.stage_points import varied
 from dna.search.stage_prices import Key, chunk_prices
 from dna.search.stage_search import StageSpace, solve
