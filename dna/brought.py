@@ -26,7 +26,7 @@ from dna.quantize.ptq import QuantiseOptions, quantise
 from dna.quantize.untrained import random_images, untrained
 from dna.search.one_chunk import check_runnable
 
-RANDOM_IMAGES = 4
+RANDOM_IMAGES = 2
 UNTRAINED = QuantiseOptions(equalise=False, correct_bias=False)
 """Random weights have no accuracy to save: what serves nothing else is left out."""
 AGREEMENT_IMAGES = 64

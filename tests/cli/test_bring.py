@@ -11,7 +11,7 @@ from PIL import Image
 
 from dna import bring, cli, runs
 from dna.accelerator.board import load_board
-from dna.brought import Source, load, to_integers
+from dna.brought import RANDOM_IMAGES, Source, load, to_integers
 from dna.cost.resources import accelerator_resources
 from dna.design import Design
 from dna.errors import UserError
@@ -138,7 +138,7 @@ def test_a_network_beyond_every_accelerator_is_refused_by_layer_and_limit(layer,
 def test_from_the_zoo_to_a_report_that_says_the_weights_are_random(capsys):
     assert cli.main(["search", "--board", "zc706", *ZOO, *SHORT]) == 0
     said = capsys.readouterr().out
-    assert "weights are random" in said and "16 random images" in said
+    assert "weights are random" in said and f"{RANDOM_IMAGES} random images" in said
     assert "by the price model" in said or "the method gives no bound" in said
     run = runs.find()
     design = Design.load(run.design)
