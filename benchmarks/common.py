@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import os
@@ -121,6 +122,18 @@ def report(rows: Sequence[Row]) -> int:
         verdict = {None: "", True: f"  (bar {row.bar}: holds)", False: f"  (bar {row.bar}: MISSED)"}[row.holds]
         print(f"{row.name:48} {row.value!s:>16} {row.unit}{verdict}")
     return int(any(row.holds is False for row in rows))
+
+
+def chosen(
+    parser: argparse.ArgumentParser, text: str | None, default: Sequence[str], known: Sequence[str] | None
+) -> tuple[str, ...]:
+    """The names in an option's text, separated by commas, or `default`; the parser's error for one that is not `known`
+    (None: all are)."""
+    found = tuple(text.split(",")) if text else tuple(default)
+    unknown = [name for name in found if known is not None and name not in known]
+    if unknown:
+        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known or ())}")
+    return found
 
 
 def _git(*arguments: str) -> str:

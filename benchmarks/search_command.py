@@ -16,7 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.common import Row, earlier, report, write
+from benchmarks.common import Row, chosen, earlier, report, write
 from dna.accelerator.board import board_names
 from dna.design import Design
 from dna.network.zoo import names
@@ -35,8 +35,8 @@ def main() -> int:
     parser.add_argument("--boards", help="only these, separated by commas")
     parser.add_argument("--again", action="store_true", help="forget what was measured before")
     given = parser.parse_args()
-    networks = given.networks.split(",") if given.networks else names()
-    boards = given.boards.split(",") if given.boards else board_names()
+    networks = chosen(parser, given.networks, names(), names())
+    boards = chosen(parser, given.boards, board_names(), board_names())
     if given.quick:
         networks, boards = QUICK
     rows = [] if given.quick or given.again else [row for row in earlier(NAME) if "network" in row.extra]

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import torch
 
-from benchmarks.common import Row, report, write
+from benchmarks.common import Row, chosen, report, write
 from benchmarks.common import earlier as measured_before
 from dna.accelerator.board import load_board
 from dna.errors import UserError
@@ -69,9 +69,9 @@ def main() -> int:
     torch.set_num_threads(1)
     networks, boards, methods, seconds = QUICK
     if not given.quick:
-        networks = _chosen(parser, given.networks, names(), names())
-        boards = _chosen(parser, given.boards, BOARDS, None)
-        methods = _chosen(parser, given.methods, (DEFAULT, *(m for m in METHODS if m != DEFAULT)), METHODS)
+        networks = chosen(parser, given.networks, names(), names())
+        boards = chosen(parser, given.boards, BOARDS, None)
+        methods = chosen(parser, given.methods, (DEFAULT, *(m for m in METHODS if m != DEFAULT)), METHODS)
         seconds = given.seconds
     tasks = [Task(*each, seconds) for each in _each(networks, boards, methods)]
     rows = [] if given.quick or given.again else earlier()
@@ -84,16 +84,6 @@ def main() -> int:
         if not given.quick:
             write(NAME, [*rows, *summary(rows)])
     return report(summary(rows)) | int(any(row.holds is False for row in rows))
-
-
-def _chosen(
-    parser: argparse.ArgumentParser, text: str | None, default: Sequence[str], known: Sequence[str] | None
-) -> tuple[str, ...]:
-    found = tuple(text.split(",")) if text else tuple(default)
-    unknown = [name for name in found if known is not None and name not in known]
-    if unknown:
-        parser.error(f"unknown: {', '.join(unknown)}; known: {', '.join(known or ())}")
-    return found
 
 
 def _each(networks: Sequence[str], boards: Sequence[str], methods: Sequence[str]) -> Iterator[tuple[str, str, str]]:

@@ -113,7 +113,7 @@ def search(run: Run, watch: Watch, settings: TrainSettings | None = None) -> Des
     with clock.measure("training"):
         network, weights, scales, accuracy = _train(run, request, joint.model, data, watch, settings or TrainSettings())
     with clock.measure("accelerator"):
-        solved = _accelerator(request, joint.chunk, network, weights, board, goal, lambda f: watch("accelerator", f))
+        solved = _accelerator(request, joint.chunk, network, board, goal, lambda f: watch("accelerator", f))
         watch("accelerator", 1.0)
     found_by = solved.found.method
     with clock.measure("comparison"):
@@ -164,7 +164,6 @@ def _accelerator(
     request: Request,
     joint: Chunk,
     network: Network,
-    weights: Weights,
     board: Board,
     goal: Goal,
     watch: Callable[[float], None],

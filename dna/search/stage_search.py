@@ -16,14 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dna.search.menu_prices import ROUTABLE
-from dna.search.partition import Cover, Needs, Options, Step, cover, undominated
+from dna.search.partition import Cover, Needs, Options, Step, cover
 from dna.search.point import Point
 from dna.search.problem import Budget
 from dna.search.stage_kinds import Among, Choices, Kind
 from dna.search.stage_points import point_of
 
 Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 BEAMS = (1000, 4000)
 """States per prefix: while good points are looked for, and for the proof that there are no better ones."""
@@ -173,22 +172,19 @@ class _Search:
     def _stages(self, own: Mapping[int, Choices]) -> Mapping[int, Options]:
         """By end, the undominated ones of the options that each kind has for runs with one first layer; each is kept in
         `options`, its tag the number."""
-        if not own:
-            return {}
-        kinds = np.concatenate([np.full(len(c.end), kind) for kind, c in own.items()])
-        rows = np.concatenate([np.arange(len(c.end)) for c in own.values()])
-        ends, used = (np.concatenate([getattr(c, name) for c in own.values()]) for name in ("end", "used"))
-        order = np.argsort(ends, kind="stable")
-        groups = np.split(order, np.nonzero(np.diff(ends[order]))[0] + 1)
-        return {int(ends[group[0]]): self._numbered(group, used[group], kinds, rows, own) for group in groups}
+        numbered = [
+            replace(c, payload=np.stack([np.full(len(c.end), kind), np.arange(len(c.end))], axis=1))
+            for kind, c in own.items()
+        ]
+        runs = Choices.joined(numbered, 2).by_run()
+        return {end: self._kept(each.least(), own) for (_, end), each in runs.items()}
 
-    def _numbered(self, group: Ints, used: Floats, kinds: Ints, rows: Ints, own: Mapping[int, Choices]) -> Options:
-        """The undominated ones of a group of options, row `rows` of the choices of a kind each."""
-        kept = undominated(used, used.sum(axis=1), len(used))[0]
-        tags = np.arange(len(kept)) + len(self.options)
-        for kind, row in zip(kinds[group[kept]].tolist(), rows[group[kept]].tolist(), strict=True):
+    def _kept(self, least: Choices, own: Mapping[int, Choices]) -> Options:
+        """Options whose payloads are a kind and a row of its choices."""
+        tags = np.arange(len(least.end)) + len(self.options)
+        for kind, row in least.payload.tolist():
             self.options.append(_Option(kind, tuple(own[kind].payload[row].tolist())))
-        return Options(used[kept], tags)
+        return Options(least.used, tags)
 
     def _keep(self, cycles: float, point: Point) -> None:
         key = (tuple((c.oc, c.ic, c.px) for c in point.chunks), point.assignment)
